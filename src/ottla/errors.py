@@ -1,0 +1,161 @@
+"""Every exception Ottla raises, in one tree.
+
+OttlaError
+    ConfigurationError          a setting is missing, malformed or contradicts another
+        PortInUse               a server could not listen; says which setting changes the port
+    EventDefinitionError        a class cannot be an event (no @event, no key field, a type without a schema)
+    SerdeError
+        EncodeError             an event does not fit its own schema
+        DecodeError             bytes on a topic are not what they should be; says where
+            UnknownEventType    the bytes are well formed, but the service does not know the type
+    RegistryError
+        RegistryUnavailable     no answer, try again later
+        RegistryRejected        an answer, and it is no
+    KafkaError
+        BrokerUnavailable       no broker answers, try again later
+        PublishError            a record was not acknowledged
+    HandlerError                a handler failed for good
+    BrokerError                 the embedded broker cannot start or go on
+        DataFolderLocked        another process serves the same data folder
+        CorruptLog              stored data is damaged in the middle
+
+An error says what happened, where, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class OttlaError(Exception):
+    """The root: `except OttlaError` catches whatever Ottla raises on purpose."""
+
+
+class ConfigurationError(OttlaError):
+    """A setting is missing, malformed, or contradicts another. The message lists every fault at once."""
+
+
+class PortInUse(ConfigurationError):
+    """A server could not listen because its port is taken.
+
+    Args:
+        what: The server, in words (`"embedded broker"`).
+        host: The address.
+        port: The port.
+        setting: How to choose another port (`"--port or OTTLA_HTTP__PORT"`).
+    """
+
+    def __init__(self, what: str, host: str, port: int, setting: str) -> None:
+        self.host = host
+        self.port = port
+        super().__init__(
+            f"{what}: port {port} on {host} is already in use by another process. "
+            f"Stop that process, or choose another port with {setting} (0 picks a free one)."
+        )
+
+
+class EventDefinitionError(OttlaError):
+    """A class cannot be an event: no `@event`, a key that is not a field, or a type no schema can be derived from."""
+
+
+class SerdeError(OttlaError):
+    """Something about turning events into bytes or back."""
+
+
+class EncodeError(SerdeError):
+    """An event does not fit its own schema. The message names the field and the value's type."""
+
+
+class DecodeError(SerdeError):
+    """Bytes on a topic are not what they should be.
+
+    Attributes:
+        topic, partition, offset: Where the record lies; None where the caller has no record.
+        schema_id: The id in the wire header; None if even that could not be read.
+        position: The byte position within the value at which reading failed; None if unknown.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        topic: str | None = None,
+        partition: int | None = None,
+        offset: int | None = None,
+        schema_id: int | None = None,
+        position: int | None = None,
+    ) -> None:
+        self.message = message
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.schema_id = schema_id
+        self.position = position
+        super().__init__(message)
+
+    def at(self, topic: str, partition: int, offset: int) -> DecodeError:
+        """Fills in where the record lies and gives the error itself back, for `raise error.at(...)`."""
+        self.topic, self.partition, self.offset = topic, partition, offset
+        return self
+
+    def __str__(self) -> str:
+        parts = []
+        if self.topic is not None:
+            parts.append(f"topic {self.topic}, partition {self.partition}, offset {self.offset}")
+        if self.schema_id is not None:
+            parts.append(f"schema id {self.schema_id}")
+        if self.position is not None:
+            parts.append(f"byte {self.position}")
+        return f"{self.message} ({', '.join(parts)})" if parts else self.message
+
+
+class UnknownEventType(DecodeError):
+    """The bytes are well formed, but the service declares no such event type for this topic."""
+
+
+class RegistryError(OttlaError):
+    """Something about the schema registry."""
+
+
+class RegistryUnavailable(RegistryError):
+    """The schema registry gave no answer (refused, timed out, or failed inside). Trying again later may work."""
+
+
+class RegistryRejected(RegistryError):
+    """The schema registry answered no.
+
+    Attributes:
+        status: HTTP status.
+        code: The registry's own error code (40401, 40901, 42201, ...), or the status where it gave none.
+    """
+
+    def __init__(self, message: str, *, status: int, code: int) -> None:
+        self.status = status
+        self.code = code
+        super().__init__(message)
+
+
+class KafkaError(OttlaError):
+    """Something about the Kafka cluster."""
+
+
+class BrokerUnavailable(KafkaError):
+    """No broker answers at the bootstrap servers. Trying again later may work."""
+
+
+class PublishError(KafkaError):
+    """A record was not acknowledged: it may or may not be in the log. The message names topic and cause."""
+
+
+class HandlerError(OttlaError):
+    """A handler failed for good (attempts used up, or an exception that is never retried)."""
+
+
+class BrokerError(OttlaError):
+    """The embedded broker cannot start or cannot go on."""
+
+
+class DataFolderLocked(BrokerError):
+    """Another process serves the same data folder."""
+
+
+class CorruptLog(BrokerError):
+    """Stored data is damaged in the middle, where cutting it off would lose acknowledged records."""
