@@ -1,0 +1,1 @@
+"""Brokers and a schema registry for tests."""
