@@ -18,6 +18,9 @@ OttlaError
     BrokerError                 the embedded broker cannot start or go on
         DataFolderLocked        another process serves the same data folder
         CorruptLog              stored data is damaged in the middle
+    ProcessError                a supervised child process
+        ProcessExited           it ended before it was ready
+        ProcessNotReady         it runs, but was not ready in time
 
 An error says what happened, where, and what to do next.
 """
@@ -159,3 +162,15 @@ class DataFolderLocked(BrokerError):
 
 class CorruptLog(BrokerError):
     """Stored data is damaged in the middle, where cutting it off would lose acknowledged records."""
+
+
+class ProcessError(OttlaError):
+    """Something about a child process that Ottla started. The message names its log file."""
+
+
+class ProcessExited(ProcessError):
+    """A child process ended before it was ready. The message holds the last lines of its log."""
+
+
+class ProcessNotReady(ProcessError):
+    """A child process runs, but was not ready in time."""
