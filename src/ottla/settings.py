@@ -28,7 +28,8 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         bootstrap_servers: `host:port`, several with commas.
-        properties: Any librdkafka property for every client (`{"security.protocol": "SASL_SSL"}`); wins over Ottla's own.
+        properties: Any librdkafka property for every client (`{"security.protocol": "SASL_SSL"}`); it wins over
+            Ottla's own choice.
         topic_partitions: Partitions of a topic that Ottla creates.
         topic_replication: Replication factor of a topic that Ottla creates; -1 lets the broker choose.
         create_topics: Whether services create the topics they need and do not find.

@@ -1,0 +1,1 @@
+"""Producer, consumer, admin and a topic reader: the only room that talks to librdkafka."""

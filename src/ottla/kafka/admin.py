@@ -1,0 +1,255 @@
+"""Topics, groups and offsets, for services and tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import confluent_kafka
+import msgspec
+from confluent_kafka import admin as untyped_admin
+
+from ..errors import BrokerUnavailable, KafkaError
+from ..settings import KafkaSettings
+from .config import client_config
+
+rd = cast(Any, untyped_admin)  # the library's admin module exports its names without types
+
+
+class PartitionInfo(msgspec.Struct, frozen=True):
+    """One partition: its leader and replicas (broker ids), its first offset and the offset after its last record."""
+
+    partition: int
+    leader: int
+    replicas: list[int]
+    in_sync_replicas: list[int]
+    earliest: int
+    latest: int
+
+
+class TopicInfo(msgspec.Struct, frozen=True):
+    """One topic, its partitions and its configuration (name to value)."""
+
+    name: str
+    partitions: list[PartitionInfo]
+    config: dict[str, str]
+
+
+class MemberInfo(msgspec.Struct, frozen=True):
+    """One member of a group and what it is assigned, as (topic, partition) pairs."""
+
+    member_id: str
+    client_id: str
+    host: str
+    instance_id: str | None
+    assignment: list[tuple[str, int]]
+
+
+class GroupInfo(msgspec.Struct, frozen=True):
+    """One consumer group."""
+
+    group: str
+    state: str
+    type: str
+    assignor: str
+    coordinator: int
+    members: list[MemberInfo]
+
+
+class PartitionLag(msgspec.Struct, frozen=True):
+    """How far a group is behind on one partition. `committed` and `lag` are None where nothing is committed."""
+
+    topic: str
+    partition: int
+    committed: int | None
+    end: int
+    lag: int | None
+
+
+class Admin:
+    """Blocking administration of a cluster. Thread-safe.
+
+    Every method raises BrokerUnavailable where no broker answers within `timeout_s`, KafkaError where one says no.
+    """
+
+    def __init__(self, settings: KafkaSettings, *, timeout_s: float = 10.0) -> None:
+        self._settings = settings
+        self._timeout_s = timeout_s
+        self._client = rd.AdminClient(client_config(settings, error_cb=lambda _error: None))
+
+    def topics(self, *, internal: bool = False) -> dict[str, int]:
+        """Name to partition count. Topics whose name begins with two underscores only if `internal`."""
+        found = self._metadata().topics
+        return {
+            name: len(topic.partitions)
+            for name, topic in sorted(found.items())
+            if topic.error is None and (internal or not name.startswith("__"))
+        }
+
+    def brokers(self) -> dict[int, str]:
+        """Broker id to `host:port`."""
+        return {broker.id: f"{broker.host}:{broker.port}" for broker in self._metadata().brokers.values()}
+
+    def ensure_topics(
+        self,
+        topics: Mapping[str, int],
+        *,
+        replication: int | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Creates those of `topics` (name to partition count) that do not exist. Returns the names it created."""
+        existing = self.topics(internal=True)
+        missing = {name: count for name, count in topics.items() if name not in existing}
+        if not missing:
+            return []
+        factor = self._settings.topic_replication if replication is None else replication
+        results = self._client.create_topics(
+            [
+                rd.NewTopic(name, num_partitions=count, replication_factor=factor, config=dict(config or {}))
+                for name, count in missing.items()
+            ],
+            request_timeout=self._timeout_s,
+        )
+        created = []
+        for name, result in results.items():
+            try:
+                result.result()
+                created.append(name)
+            except confluent_kafka.KafkaException as error:
+                # Two services that start together both find it missing; one of them is first.
+                if error.args[0].code() != confluent_kafka.KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise self._failure(f"topic {name} could not be created", error) from error
+        return created
+
+    def create_topic(self, name: str, partitions: int, *, config: Mapping[str, str] | None = None) -> None:
+        """Creates one topic; an existing one is a KafkaError."""
+        topic = rd.NewTopic(
+            name,
+            num_partitions=partitions,
+            replication_factor=self._settings.topic_replication,
+            config=dict(config or {}),
+        )
+        self._wait(self._client.create_topics([topic], request_timeout=self._timeout_s), "created")
+
+    def delete_topics(self, names: Iterable[str]) -> None:
+        self._wait(self._client.delete_topics(list(names), request_timeout=self._timeout_s), "deleted")
+
+    def describe_topic(self, name: str) -> TopicInfo:
+        topic = self._metadata(name).topics[name]
+        if topic.error is not None:
+            raise KafkaError(f"topic {name}: {topic.error} at {self._settings.bootstrap_servers}")
+        earliest = self._offsets({(name, p): rd.OffsetSpec.earliest() for p in topic.partitions})
+        latest = self._offsets({(name, p): rd.OffsetSpec.latest() for p in topic.partitions})
+        resource = rd.ConfigResource(rd.ConfigResource.Type.TOPIC, name)
+        results = self._client.describe_configs([resource], request_timeout=self._timeout_s)
+        entries = self._wait(results, "described")[resource]
+        return TopicInfo(
+            name=name,
+            partitions=[
+                PartitionInfo(
+                    partition=p,
+                    leader=info.leader,
+                    replicas=list(info.replicas),
+                    in_sync_replicas=list(info.isrs),
+                    earliest=earliest[name, p],
+                    latest=latest[name, p],
+                )
+                for p, info in sorted(topic.partitions.items())
+            ],
+            config={entry.name: entry.value for entry in sorted(entries.values(), key=lambda e: e.name)},
+        )
+
+    def end_offsets(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+        """(topic, partition) to the offset after the last record, for every partition of `topics` that exists."""
+        known = self.topics(internal=True)
+        return self._offsets(
+            {(name, p): rd.OffsetSpec.latest() for name in topics if name in known for p in range(known[name])}
+        )
+
+    def groups(self) -> dict[str, str]:
+        """Consumer group to its state (`STABLE`, `EMPTY`, ...)."""
+        try:
+            listed = self._client.list_consumer_groups(request_timeout=self._timeout_s).result()
+        except confluent_kafka.KafkaException as error:
+            raise self._failure("groups could not be listed", error) from error
+        return {group.group_id: group.state.name for group in sorted(listed.valid, key=lambda g: g.group_id)}
+
+    def describe_group(self, group: str) -> GroupInfo:
+        results = self._client.describe_consumer_groups([group], request_timeout=self._timeout_s)
+        found = self._wait(results, "described")[group]
+        return GroupInfo(
+            group=found.group_id,
+            state=found.state.name,
+            type=found.type.name,
+            assignor=found.partition_assignor,
+            coordinator=found.coordinator.id,
+            members=[
+                MemberInfo(
+                    member_id=member.member_id,
+                    client_id=member.client_id,
+                    host=member.host,
+                    instance_id=member.group_instance_id,
+                    assignment=sorted((p.topic, p.partition) for p in member.assignment.topic_partitions),
+                )
+                for member in found.members
+            ],
+        )
+
+    def committed(self, group: str) -> dict[tuple[str, int], int]:
+        """(topic, partition) to the offset `group` has committed."""
+        request = confluent_kafka.ConsumerGroupTopicPartitions(group)
+        results = self._client.list_consumer_group_offsets([request], request_timeout=self._timeout_s)
+        found = self._wait(results, "read")[group]
+        return {(p.topic, p.partition): p.offset for p in found.topic_partitions if p.offset >= 0}
+
+    def lag(self, group: str) -> list[PartitionLag]:
+        """How far `group` is behind on every partition of every topic it has committed anything on."""
+        committed = self.committed(group)
+        ends = self.end_offsets({topic for topic, _ in committed})
+        return [
+            PartitionLag(
+                topic=topic,
+                partition=partition,
+                committed=committed.get((topic, partition)),
+                end=end,
+                lag=max(0, end - committed[topic, partition]) if (topic, partition) in committed else None,
+            )
+            for (topic, partition), end in sorted(ends.items())
+        ]
+
+    def _metadata(self, topic: str | None = None) -> Any:
+        try:
+            return self._client.list_topics(topic, timeout=self._timeout_s)
+        except confluent_kafka.KafkaException as error:
+            raise self._failure("the cluster did not describe itself", error) from error
+
+    def _offsets(self, wanted: dict[tuple[str, int], Any]) -> dict[tuple[str, int], int]:
+        if not wanted:
+            return {}
+        request = {confluent_kafka.TopicPartition(topic, p): spec for (topic, p), spec in wanted.items()}
+        results = self._client.list_offsets(request, request_timeout=self._timeout_s)
+        return {(tp.topic, tp.partition): found.offset for tp, found in self._wait(results, "read").items()}
+
+    def _wait(self, results: Mapping[Any, Any], done: str) -> dict[Any, Any]:
+        answers = {}
+        for name, result in results.items():
+            try:
+                answers[name] = result.result()
+            except confluent_kafka.KafkaException as error:
+                raise self._failure(f"{name} could not be {done}", error) from error
+        return answers
+
+    def _failure(self, what: str, error: confluent_kafka.KafkaException) -> KafkaError:
+        cause = error.args[0]
+        away = {
+            confluent_kafka.KafkaError._TRANSPORT,
+            confluent_kafka.KafkaError._TIMED_OUT,
+            confluent_kafka.KafkaError._ALL_BROKERS_DOWN,
+            confluent_kafka.KafkaError._RESOLVE,
+        }
+        if cause.code() in away:
+            return BrokerUnavailable(
+                f"{what}: no broker answered at {self._settings.bootstrap_servers} within {self._timeout_s:g} s. "
+                f"Is it running? The address is the setting kafka.bootstrap_servers (-b on the command line)."
+            )
+        return KafkaError(f"{what}: {cause.str()} ({cause.name()})")

@@ -1,0 +1,56 @@
+"""A consumer of a group, configured for a runner that commits by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import confluent_kafka
+
+from ..settings import KafkaSettings, ListenerSettings
+from .config import client_config
+
+TopicPartition = confluent_kafka.TopicPartition
+
+
+def group_consumer(
+    settings: KafkaSettings,
+    listener: ListenerSettings,
+    *,
+    group: str,
+    client_id: str,
+    on_commit: Callable[[Any, list[Any]], None],
+    on_error: Callable[[Any], None],
+) -> confluent_kafka.Consumer:
+    """A consumer that joins `group`, starts at the earliest record where nothing is committed, and never commits alone.
+
+    Args:
+        settings: Where the brokers are.
+        listener: Timeouts and sizes.
+        group: The consumer group.
+        client_id: Shown by the broker's tools.
+        on_commit: Called on the polling thread after each asynchronous commit with (error or None, partitions).
+        on_error: Called on the polling thread with client-level errors (broker away and the like).
+    """
+    return confluent_kafka.Consumer(
+        client_config(
+            settings,
+            group_id=group,
+            client_id=client_id,
+            enable_auto_commit=False,
+            enable_auto_offset_store=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            partition_assignment_strategy="cooperative-sticky",
+            session_timeout_ms=int(listener.session_timeout_s * 1000),
+            heartbeat_interval_ms=int(min(3.0, listener.session_timeout_s / 3) * 1000),
+            max_poll_interval_ms=int(max(listener.max_poll_interval_s, listener.session_timeout_s) * 1000),
+            # librdkafka's default of one second cuts a fast consumer to an eighth: once its queue is full it does not
+            # look again for that long.
+            fetch_queue_backoff_ms=5,
+            queued_max_messages_kbytes=16384,
+            topic_metadata_refresh_interval_ms=30_000,
+            on_commit=on_commit,
+            error_cb=on_error,
+        )
+    )

@@ -1,0 +1,187 @@
+"""The producer: idempotent, acks=all, one poll thread that serves every delivery report."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import confluent_kafka
+
+from ..errors import PublishError
+from ..settings import KafkaSettings
+from .config import client_config
+from .record import RecordMetadata
+
+log = logging.getLogger("ottla.kafka")
+
+Delivered = Callable[[Any, Any], None]
+"""Called on the poll thread with (error or None, message). It must be quick and must not raise."""
+
+
+class Producer:
+    """Publishes records. Thread-safe.
+
+    Contract: `send` keeps the order of calls per partition, also through retries (idempotence). A record waits in
+    memory until it is acknowledged, however long the brokers are away; when the buffer is full, `send` waits.
+    Delivery reports arrive on the producer's own thread.
+
+    Args:
+        settings: Where the brokers are.
+        overrides: librdkafka properties with underscores for dots (`linger_ms=0`).
+    """
+
+    def __init__(self, settings: KafkaSettings, **overrides: Any) -> None:
+        chosen: dict[str, Any] = {
+            "enable_idempotence": True,
+            "acks": "all",
+            "linger_ms": 2,
+            "partitioner": "murmur2_random",
+            # 0 is for ever: a record that was handed over is never dropped because a broker is away for long;
+            # `publish` has a time limit of its own.
+            "message_timeout_ms": 0,
+            "error_cb": self._on_error,
+        }
+        self._timeout_s = settings.publish_timeout_s
+        self._producer = confluent_kafka.Producer(client_config(settings, **(chosen | overrides)))
+        self._settled: list[tuple[asyncio.Future[RecordMetadata], RecordMetadata | PublishError]] = []
+        self._running = True
+        self.fatal: str | None = None
+        self._thread = threading.Thread(target=self._serve, name="ottla-producer", daemon=True)
+        self._thread.start()
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: list[tuple[str, bytes | None]] | None = None,
+        partition: int = -1,
+        on_delivery: Delivered | None = None,
+    ) -> None:
+        """Hands a record over; waits while the buffer is full.
+
+        Raises:
+            PublishError: The record cannot be sent at all (too large, or the producer met a fatal error).
+        """
+        while not self._try(topic, value, key, headers, partition, on_delivery):
+            # The poll thread is draining the buffer; this is the backpressure that keeps memory bounded.
+            time.sleep(0.005)
+
+    async def publish(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: list[tuple[str, bytes | None]] | None = None,
+        partition: int = -1,
+    ) -> RecordMetadata:
+        """Hands a record over and waits for its acknowledgement.
+
+        Raises:
+            PublishError: Refused, or not acknowledged within `kafka.publish_timeout_s`. In the second case the
+                record may still arrive: publish again only with the same event id.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[RecordMetadata] = loop.create_future()
+
+        def delivered(error: Any, message: Any) -> None:
+            outcome: RecordMetadata | PublishError
+            if error is not None:
+                outcome = PublishError(f"topic {topic}: the broker refused the record: {error}")
+            else:
+                outcome = RecordMetadata(topic, message.partition(), message.offset(), message.timestamp()[1])
+            self._settled.append((future, outcome))
+
+        deadline = loop.time() + self._timeout_s
+        while not self._try(topic, value, key, headers, partition, delivered):
+            if loop.time() > deadline:
+                raise PublishError(
+                    f"topic {topic}: {len(self._producer)} records are waiting for brokers that do not answer; "
+                    f"gave up after {self._timeout_s:g} s. The record was not sent."
+                )
+            await asyncio.sleep(0.005)
+        try:
+            return await asyncio.wait_for(future, deadline - loop.time())
+        except TimeoutError:
+            raise PublishError(
+                f"topic {topic}: no acknowledgement within {self._timeout_s:g} s (kafka.publish_timeout_s). "
+                f"The record may still arrive; publishing it again with the same event id is safe."
+            ) from None
+
+    def flush(self, timeout_s: float) -> int:
+        """Waits until everything handed over is acknowledged. Returns how many records are still waiting."""
+        return self._producer.flush(timeout_s)
+
+    def close(self, timeout_s: float = 10.0) -> int:
+        """Flushes and ends the poll thread. Returns how many records were not acknowledged."""
+        left = self.flush(timeout_s)
+        self._running = False
+        self._thread.join(1.0)
+        self._resolve()
+        return left
+
+    def _try(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: list[tuple[str, bytes | None]] | None,
+        partition: int,
+        on_delivery: Delivered | None,
+    ) -> bool:
+        if self.fatal is not None:
+            raise PublishError(f"topic {topic}: the producer cannot go on: {self.fatal}. Restart the service.")
+        try:
+            if on_delivery is None:
+                self._producer.produce(topic, value, key, partition, headers=cast(Any, headers))
+            else:
+                self._producer.produce(
+                    topic, value, key, partition, on_delivery=on_delivery, headers=cast(Any, headers)
+                )
+        except BufferError:
+            return False
+        except confluent_kafka.KafkaException as error:
+            raise PublishError(f"topic {topic}: the record cannot be sent: {error.args[0]}") from error
+        return True
+
+    def _serve(self) -> None:
+        poll = self._producer.poll
+        while self._running:
+            poll(0.1)
+            if self._settled:
+                self._resolve()
+
+    def _resolve(self) -> None:
+        """Wakes each event loop once for all of its futures, not once per record."""
+        settled, self._settled = self._settled, []
+        by_loop: dict[asyncio.AbstractEventLoop, list[Any]] = {}
+        for entry in settled:
+            by_loop.setdefault(entry[0].get_loop(), []).append(entry)
+        for loop, entries in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_settle, entries)
+            except RuntimeError:  # The loop is closed: nobody waits any more.
+                log.debug("%d acknowledgements arrived after their event loop had closed", len(entries))
+
+    def _on_error(self, error: Any) -> None:
+        if error.fatal():
+            self.fatal = str(error)
+            log.critical("the producer met a fatal error and cannot go on: %s", error)
+        elif error.code() != confluent_kafka.KafkaError._ALL_BROKERS_DOWN:
+            log.debug("producer: %s", error)
+
+
+def _settle(entries: list[tuple[asyncio.Future[RecordMetadata], RecordMetadata | PublishError]]) -> None:
+    for future, outcome in entries:
+        if future.done():
+            continue
+        if isinstance(outcome, PublishError):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

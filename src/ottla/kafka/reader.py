@@ -1,0 +1,123 @@
+"""Reads topics from start to end for tools: no group, no commits."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+
+import confluent_kafka
+
+from ..errors import BrokerUnavailable, KafkaError
+from ..settings import KafkaSettings
+from .config import client_config
+from .record import Record
+
+
+class TopicReader:
+    """Reads partitions of one topic from chosen offsets, without a group. Not thread-safe. Close it, or use `with`.
+
+    Args:
+        settings: Where the brokers are.
+        topic: The topic.
+        start: Offset per partition to start from; None is the beginning of every partition.
+        timeout_s: How long to wait for the brokers at first.
+
+    Raises:
+        BrokerUnavailable: No broker answered in time.
+        KafkaError: There is no such topic.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, topic: str, *, start: dict[int, int] | None = None, timeout_s: float = 10.0
+    ) -> None:
+        self.topic = topic
+        self._timeout_s = timeout_s
+        self._consumer = confluent_kafka.Consumer(
+            client_config(
+                settings,
+                group_id=f"ottla-reader-{uuid.uuid4()}",
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+                allow_auto_create_topics=False,
+                enable_partition_eof=True,
+                fetch_queue_backoff_ms=5,
+                fetch_wait_max_ms=100,
+            )
+        )
+        try:
+            found = self._consumer.list_topics(topic, timeout=timeout_s).topics[topic]
+        except confluent_kafka.KafkaException as error:
+            self._consumer.close()
+            raise BrokerUnavailable(
+                f"no broker answered at {settings.bootstrap_servers} within {timeout_s:g} s: {error.args[0]}"
+            ) from error
+        if found.error is not None or not found.partitions:
+            self._consumer.close()
+            raise KafkaError(f"topic {topic}: {found.error or 'has no partitions'} at {settings.bootstrap_servers}")
+        self.partitions: list[int] = sorted(found.partitions) if start is None else sorted(start)
+        self._consumer.assign(
+            [
+                confluent_kafka.TopicPartition(
+                    topic, partition, confluent_kafka.OFFSET_BEGINNING if start is None else start[partition]
+                )
+                for partition in self.partitions
+            ]
+        )
+
+    def __enter__(self) -> TopicReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def until_end(self) -> Iterator[Record]:
+        """Yields every record up to where the partitions end now (as this reads them).
+
+        Raises:
+            BrokerUnavailable: The brokers stopped answering.
+        """
+        open_partitions = set(self.partitions)
+        quiet_since = time.monotonic()
+        while open_partitions:
+            messages = self._consumer.consume(1000, 0.05)
+            if messages:
+                quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since > self._timeout_s:
+                raise BrokerUnavailable(f"topic {self.topic}: no answer from the brokers for {self._timeout_s:g} s")
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    yield Record.of(message)  # type: ignore[arg-type]  # the library types topic() as optional
+                elif error.code() == confluent_kafka.KafkaError._PARTITION_EOF:
+                    open_partitions.discard(message.partition() or 0)
+                elif not error.retriable():
+                    raise KafkaError(f"topic {self.topic}, partition {message.partition()}: {error}")
+
+    def follow(self, timeout_s: float) -> Iterator[Record]:
+        """Yields the records that arrive within `timeout_s`, then returns; call it again to go on."""
+        deadline = time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            message = self._consumer.poll(left)
+            if message is None:
+                return
+            error = message.error()
+            if error is None:
+                yield Record.of(message)  # type: ignore[arg-type]  # the library types topic() as optional
+            elif error.code() != confluent_kafka.KafkaError._PARTITION_EOF and not error.retriable():
+                raise KafkaError(f"topic {self.topic}, partition {message.partition()}: {error}")
+
+
+def read_topic(settings: KafkaSettings, topic: str, *, timeout_s: float = 10.0) -> Iterator[Record]:
+    """Yields every record of `topic` from its beginning to its current end, partitions interleaved.
+
+    Raises:
+        BrokerUnavailable: No broker answers.
+        KafkaError: There is no such topic.
+    """
+    with TopicReader(settings, topic, timeout_s=timeout_s) as reader:
+        yield from reader.until_end()
