@@ -18,6 +18,7 @@ OttlaError
     BrokerError                 the embedded broker cannot start or go on
         DataFolderLocked        another process serves the same data folder
         CorruptLog              stored data is damaged in the middle
+    ServerFailed                a server started for tests did not come up, or died
     ProcessError                a supervised child process
         ProcessExited           it ended before it was ready
         ProcessNotReady         it runs, but was not ready in time
@@ -174,3 +175,7 @@ class ProcessExited(ProcessError):
 
 class ProcessNotReady(ProcessError):
     """A child process runs, but was not ready in time."""
+
+
+class ServerFailed(OttlaError):
+    """A server that tests asked for did not come up, or died. The message ends with the last lines of its log."""

@@ -1,0 +1,116 @@
+"""Apache Kafka itself, as a process for tests: one node, KRaft, no Docker."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from ottla.errors import ServerFailed
+from ottla.testing.kafka_home import KafkaHome, write_log4j
+from ottla.testing.process import ServerProcess, run_command
+from ottla.testing.server import HOST, Broker, free_port
+
+_READY = re.compile(r"Kafka Server started")
+_CLUSTER_ID = "b3R0bGEtdGVzdC1ub2RlLTE"
+
+_PROPERTIES = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "inter.broker.listener.name": "CLIENT",
+    "controller.listener.names": "CONTROLLER",
+    # One node keeps one copy.
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    # Quick and small: no wait for further members, few internal partitions, small buffers.
+    "group.initial.rebalance.delay.ms": "0",
+    "offsets.topic.num.partitions": "3",
+    "transaction.state.log.num.partitions": "3",
+    "share.coordinator.state.topic.num.partitions": "1",
+    "log.cleaner.dedupe.buffer.size": "2097152",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    # As production clusters have it.
+    "auto.create.topics.enable": "false",
+}
+
+
+class RealKafka(Broker):
+    """One node of Apache Kafka in a small JVM. Ready in some seconds; needs Java 17 and Kafka's jars (`KafkaHome`).
+
+    Its settings are Kafka's own, except: one copy of everything, no wait for a group's further members, and topics are
+    not created by asking for them.
+
+    Args:
+        data_dir: Where it keeps its data. None: a temporary folder, removed by `close()`.
+        port: The clients' port; 0 takes a free one.
+        properties: Added to (or put in the place of) the broker's properties.
+        heap: The JVM's heap (`-Xmx`).
+        home: The jars; None looks for them.
+
+    Raises:
+        ServerFailed: No Java or no jars; says how to get them.
+    """
+
+    name = "Apache Kafka"
+    start_timeout_s = 90.0
+    stop_timeout_s = 30.0
+
+    def __init__(
+        self,
+        data_dir: Path | str | None = None,
+        port: int = 0,
+        *,
+        properties: Mapping[str, str] | None = None,
+        heap: str = "256m",
+        home: KafkaHome | None = None,
+    ) -> None:
+        self.home = home or KafkaHome.find()
+        self._properties = dict(properties or {})
+        self._heap = heap
+        self._controller_port = 0
+        super().__init__(data_dir, port)
+
+    @property
+    def version(self) -> str:
+        """Kafka's version."""
+        return self.home.version
+
+    def _launch(self, log: Path) -> ServerProcess:
+        if not self._controller_port:
+            self._controller_port = free_port()
+        configuration = self._write_configuration()
+        log4j = write_log4j(self.data_dir.parent / f"{self.data_dir.name}-log4j2.properties", level="INFO")
+        if not (self.data_dir / "meta.properties").exists():
+            self._format(configuration)
+        command = self.home.command("kafka.Kafka", str(configuration), heap=self._heap, log4j=log4j)
+        process = ServerProcess(f"{self.name} {self.version}", run_command(*command), log=log)
+        process.wait_for_line(_READY, self.start_timeout_s)
+        return process
+
+    def _write_configuration(self) -> Path:
+        properties = {
+            **_PROPERTIES,
+            "listeners": f"CLIENT://{HOST}:{self.port},CONTROLLER://{HOST}:{self._controller_port}",
+            "advertised.listeners": f"CLIENT://{HOST}:{self.port}",
+            "controller.quorum.voters": f"1@{HOST}:{self._controller_port}",
+            "log.dirs": str(self.data_dir),
+            **self._properties,
+        }
+        path = self.data_dir.parent / f"{self.data_dir.name}.properties"
+        path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()), "utf-8")
+        return path
+
+    def _format(self, configuration: Path) -> None:
+        """Prepares the data folder, as KRaft wants it before the first start."""
+        try:
+            done = self.home.run("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(configuration))
+        except subprocess.TimeoutExpired as timeout:
+            raise ServerFailed(f"{self.name}: formatting {self.data_dir} took more than {timeout.timeout:g} s") from None
+        if done.returncode != 0:
+            raise ServerFailed(f"{self.name}: could not format {self.data_dir}:\n{done.stdout}{done.stderr}")
