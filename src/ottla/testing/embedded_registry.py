@@ -35,8 +35,6 @@ class EmbeddedRegistry(Server):
         return f"http://{HOST}:{self.port}"
 
     def _launch(self, log: Path) -> ServerProcess:
-        process = ServerProcess(
-            self.name, run_python(_PROGRAM, HOST, str(self.port), self._bootstrap_servers), log=log
-        )
+        process = ServerProcess(self.name, run_python(_PROGRAM, HOST, str(self.port), self._bootstrap_servers), log=log)
         process.wait_for_line(_READY, self.start_timeout_s)
         return process

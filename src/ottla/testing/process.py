@@ -108,10 +108,10 @@ class ServerProcess:
             self._process.kill()
         self._process.wait()
 
-    def stop(self, timeout_s: float) -> int:
-        """SIGTERM, and SIGKILL if that has no effect in time. Gives the exit status (negative: the signal's number)."""
+    def stop(self, stop_signal: signal.Signals, timeout_s: float) -> int:
+        """Asks with `stop_signal`, kills if that has no effect in time. Gives the exit status (negative: a signal)."""
         if self.alive:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(stop_signal)
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:

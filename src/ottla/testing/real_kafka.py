@@ -33,6 +33,9 @@ _PROPERTIES = {
     "transaction.state.log.num.partitions": "3",
     "share.coordinator.state.topic.num.partitions": "1",
     "log.cleaner.dedupe.buffer.size": "2097152",
+    # After a kill, a new start is let in when the old one's session has run out (9 s by default).
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
     "num.network.threads": "2",
     "num.io.threads": "4",
     # As production clusters have it.
@@ -111,6 +114,6 @@ class RealKafka(Broker):
         try:
             done = self.home.run("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(configuration))
         except subprocess.TimeoutExpired as timeout:
-            raise ServerFailed(f"{self.name}: formatting {self.data_dir} took more than {timeout.timeout:g} s") from None
+            raise ServerFailed(f"{self.name}: formatting {self.data_dir} took over {timeout.timeout:g} s") from None
         if done.returncode != 0:
             raise ServerFailed(f"{self.name}: could not format {self.data_dir}:\n{done.stdout}{done.stderr}")

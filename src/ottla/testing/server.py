@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import signal
 import socket
 import tempfile
 from abc import ABC, abstractmethod
@@ -49,6 +50,7 @@ class Server(ABC):
     name: ClassVar[str]
     start_timeout_s: ClassVar[float] = 20.0
     stop_timeout_s: ClassVar[float] = 15.0
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
     def __init__(self, data_dir: Path | str | None = None, port: int = 0) -> None:
         self._port_wanted = port
@@ -110,7 +112,7 @@ class Server(ABC):
     def stop(self) -> None:
         """Stops the server as its operator would (SIGTERM). Data and port stay for the next start."""
         if self._process is not None:
-            self._process.stop(self.stop_timeout_s)
+            self._process.stop(self.stop_signal, self.stop_timeout_s)
             self._process = None
 
     def kill(self) -> None:

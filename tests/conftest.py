@@ -1,0 +1,150 @@
+"""Fixtures that many rooms' tests share: brokers and databases, and what the closing lines say of them.
+
+`broker` runs a test twice: on the embedded broker and on Apache Kafka. What is not installed is skipped with a message,
+except in CI (CI=true), where every one of Apache Kafka, PostgreSQL and Redis must be there.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from ottla.errors import ServerFailed
+from ottla.testing import Broker, EmbeddedBroker, KafkaHome, RealKafka, Server
+from ottla.testing.plugin import show_log_on_failure
+from tests.servers.postgres import Postgres
+from tests.servers.redis import Redis
+
+USED = "server used"
+EMBEDDED = "embedded broker"
+IN_CI = os.environ.get("CI", "").lower() in ("true", "1")
+
+S = TypeVar("S", bound=Server)
+
+
+def _start(config: pytest.Config, make: Callable[[], S]) -> S:
+    """Starts a server from outside the project; a missing one is a failure in CI and a skipped test elsewhere."""
+    try:
+        server = make()
+    except ServerFailed as missing:
+        if IN_CI:
+            pytest.fail(f"CI=true, and so this is not optional: {missing}", pytrace=False)
+        pytest.skip(str(missing))
+    server.start()
+    show_log_on_failure(config, server)
+    return server
+
+
+def _count_for(request: pytest.FixtureRequest, server: str) -> None:
+    request.node.user_properties.append((USED, server))
+
+
+@pytest.fixture(scope="session")
+def apache_kafka(request: pytest.FixtureRequest) -> Iterator[RealKafka]:
+    """Apache Kafka, one node for the whole session. Prefer `broker`."""
+    server = _start(request.config, RealKafka)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session", params=["embedded", pytest.param("kafka", marks=pytest.mark.real_kafka)])
+def broker_kind(request: pytest.FixtureRequest) -> str:
+    """Which broker a test runs on. A fixture of the session, so that pytest sorts the tests by broker."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest, broker_kind: str) -> Broker:
+    """The session's broker of each kind. Tests share it: use topics and groups of your own, and leave it running."""
+    shared: Broker = request.getfixturevalue("kafka" if broker_kind == "embedded" else "apache_kafka")
+    _count_for(request, _broker_name(shared))
+    return shared
+
+
+@pytest.fixture
+def own_broker(request: pytest.FixtureRequest, broker_kind: str) -> Iterator[Broker]:
+    """A broker of each kind for this test alone, to be killed and restarted at will."""
+    own = _start(request.config, EmbeddedBroker if broker_kind == "embedded" else RealKafka)
+    _count_for(request, _broker_name(own))
+    yield own
+    own.close()
+
+
+def _broker_name(broker: Broker) -> str:
+    return f"{broker.name} {broker.version}" if isinstance(broker, RealKafka) else EMBEDDED
+
+
+@pytest.fixture
+def topic_name() -> str:
+    """A topic's name that no other test uses."""
+    return f"t-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def group_name() -> str:
+    """A consumer group's name that no other test uses."""
+    return f"g-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """A throwaway PostgreSQL, one for the whole session. Prefer `postgres_url`."""
+    server = _start(request.config, Postgres)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_url(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[str]:
+    """The SQLAlchemy URL of a new, empty PostgreSQL database, dropped after the test."""
+    database = f"t_{uuid.uuid4().hex[:12]}"
+    postgres.sql(f"CREATE DATABASE {database}")
+    _count_for(request, f"{postgres.name} {postgres.version}")
+    yield postgres.url(database)
+    postgres.sql(f"DROP DATABASE {database} WITH (FORCE)")
+
+
+@pytest.fixture
+def redis(request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """A throwaway Redis for this test."""
+    server = _start(request.config, Redis)
+    _count_for(request, f"{server.name} {server.version}")
+    yield server
+    server.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says plainly which brokers and databases the tests ran on."""
+    counts: dict[str, Counter[str]] = {}
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(outcome, []):
+            for name, server in report.user_properties:
+                if name == USED and (outcome != "passed" or report.when == "call"):
+                    counts.setdefault(server, Counter())[outcome] += 1
+    terminalreporter.section("brokers and databases")
+    for what, reason in (
+        (EMBEDDED, ""),
+        (RealKafka.name, KafkaHome.missing()),
+        (Postgres.name, _missing(Postgres)),
+        (Redis.name, _missing(Redis)),
+    ):
+        tested = [server for server in counts if server.startswith(what)]
+        for server in tested:
+            said = ", ".join(f"{count} {outcome}" for outcome, count in counts[server].items())
+            terminalreporter.write_line(f"{server}: {said}")
+        if not tested:
+            terminalreporter.write_line(f"{what}: NOT TESTED ({reason or 'no test that ran needs it'})")
+
+
+def _missing(make: Callable[[], Server]) -> str | None:
+    try:
+        make().close()
+    except ServerFailed as failure:
+        return str(failure)
+    return None
