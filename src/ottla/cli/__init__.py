@@ -5,9 +5,9 @@ completion answer at once. `commands.py` holds the table: name, module, one line
 
 The convention: a command's module has `app`, a `typer.Typer(add_completion=False)`. With one function under
 `@app.command()` it is a plain command (`ottla run ...`); with several, or with a callback, a group (`ottla topic
-list`). A module imports typer and the standard library at the top and everything heavier (rich.*, ottla.kafka, ...) inside its
-functions. To fail, a command raises an `OttlaError`: `main` prints it as one line and exits 1. To exit with another
-status, it raises `typer.Exit(status)`.
+list`). A module imports typer and the standard library at the top and everything heavier (rich.*, ottla.kafka, ...)
+inside its functions. To fail, a command raises an `OttlaError`: `main` prints it as one line and exits 1. To exit
+with another status, it raises `typer.Exit(status)`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,60 @@
+"""Finds what `MODULE:NAME` means: `ottla run shop.inventory:app`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ottla.errors import ConfigurationError
+
+
+def locate(target: str, app_dir: Path) -> tuple[ModuleType, Any]:
+    """Imports the module of `MODULE:NAME`, with `app_dir` first on the search path, and gives it with the object.
+
+    Raises:
+        ConfigurationError: The text has no such form, no such module or attribute exists, or the module needs a
+            package that is not installed. Any other exception that the module itself raises passes through.
+    """
+    module_name, colon, attribute = target.partition(":")
+    if not (module_name and colon and attribute):
+        raise ConfigurationError(
+            f"{target!r} does not say what to run: give MODULE:NAME, such as shop.inventory:app "
+            "(the module's import path, a colon, the variable that holds the app)"
+        )
+    module = _import(module_name, app_dir.resolve())
+    found: Any = module
+    for name in attribute.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            known = sorted(key for key, value in vars(module).items() if _looks_like_an_app(value))
+            hint = f"; it has {', '.join(f'{module_name}:{key}' for key in known)}" if known else ""
+            raise ConfigurationError(f"module {module_name} ({module.__file__}) has no {attribute!r}{hint}") from None
+    return module, found
+
+
+def _import(name: str, app_dir: Path) -> ModuleType:
+    if str(app_dir) not in sys.path:
+        sys.path.insert(0, str(app_dir))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ConfigurationError(
+                f"cannot import {name}: there is no module {error.name} in {app_dir} nor among the installed packages; "
+                "name the folder that contains it with --app-dir"
+            ) from None
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+        place = f" ({frames[-1].filename}, line {frames[-1].lineno})"
+        raise ConfigurationError(
+            f"cannot import {name}: it needs {error.name}, which is not installed{place}; "
+            f"install that package into the environment of {sys.executable}"
+        ) from error
+
+
+def _looks_like_an_app(value: object) -> bool:
+    return not isinstance(value, type) and type(value).__name__ in {"App", "FastAPI", "Starlette", "Litestar"}

@@ -1,0 +1,79 @@
+"""`ottla run MODULE:NAME`: serves one service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from ottla.cli.server import Application
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def run(
+    target: Annotated[
+        str, typer.Argument(metavar="MODULE:NAME", help="An ottla App, or any ASGI app: shop.inventory:app.")
+    ],
+    app_dir: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where to look for MODULE, before the installed packages.")
+    ] = Path(),
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1, or http.host")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", "-p", help="Port to listen on; 0 picks a free one.", show_default="8000, or http.port"),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name in log lines and in the ready line.", show_default="the App's name")
+    ] = None,
+    log_level: Annotated[str, typer.Option(help="Least level to log: debug, info, warning or error.")] = "info",
+    access_log: Annotated[bool, typer.Option("--access-log", help="Log each HTTP request.")] = False,
+) -> None:
+    """Serve one service: an ottla App, or any ASGI app that carries one.
+
+    Every service answers HTTP: /health/live, /health/ready and /metrics beside its own routes. Prints
+    "NAME ready on http://HOST:PORT" once it listens. SIGTERM or Ctrl-C finishes what is in hand, commits and exits.
+    """
+    from ottla.cli.locate import locate
+    from ottla.cli.logs import configure_logging
+    from ottla.cli.server import Place, serve
+    from ottla.settings import load_settings
+
+    http = load_settings().http
+    configure_logging(name or target, log_level)
+    module, found = locate(target, app_dir)
+    service = name or _service_name(found, module, target)
+    configure_logging(service, log_level)
+    place = Place(service, host or http.host, http.port if port is None else port, access_log=access_log)
+    serve(_application(found, target), place)
+
+
+def _application(found: Any, target: str) -> Application:
+    from ottla import App
+    from ottla.errors import ConfigurationError
+
+    if isinstance(found, App):
+        from starlette.applications import Starlette
+
+        return cast("Application", Starlette(lifespan=found.lifespan))
+    if isinstance(found, type) or not callable(found):
+        raise ConfigurationError(
+            f"{target} is a {type(found).__name__}, neither an ottla App nor an ASGI app such as FastAPI(...)"
+        )
+    return cast("Application", found)
+
+
+def _service_name(found: Any, module: ModuleType, target: str) -> str:
+    """The App's name; an ASGI app cannot say which App it carries, but its module shows it if it holds just one."""
+    from ottla import App
+
+    if isinstance(found, App):
+        return found.name
+    names = {value.name for value in vars(module).values() if isinstance(value, App)}
+    return names.pop() if len(names) == 1 else target
