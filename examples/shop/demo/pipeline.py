@@ -1,0 +1,155 @@
+"""The processes of the demo: broker, schema registry and the five services, all started at once.
+
+Nobody waits for anybody here: a service waits for broker and registry by itself, and takes orders as soon as it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ottla.processes import Command, Exit, HttpReady, LineReady, Supervisor, ensure_port_free, free_ports, python
+
+EXAMPLES = Path(__file__).resolve().parents[2]
+
+# Name and what `ottla run` serves; orders first, because its port is the one people look for.
+SERVICES: Mapping[str, str] = {
+    "orders": "shop.orders:api",
+    "inventory": "shop.inventory:app",
+    "payments": "shop.payments:app",
+    "shipping": "shop.shipping:app",
+    "notifications": "shop.notifications:app",
+}
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports a user may choose; 0 means: any free one."""
+
+    broker: int = 9092
+    registry: int = 8081
+    http: int = 8000
+
+
+@dataclass(frozen=True)
+class Service:
+    """Where one service of the shop is to be found."""
+
+    name: str
+    run: str
+    port: int
+    database_url: str
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+
+class Pipeline:
+    """Starts and stops the processes. Ports are settled (and found free) in the constructor, before anything starts.
+
+    Args:
+        data: Folder for the topics, the databases and the logs; a second run on the same folder goes on where the first
+            one stopped.
+        ports: Where to listen.
+        bootstrap_servers: A Kafka to use instead of the embedded broker, or None.
+
+    Raises:
+        PortInUse: A port is taken; names the option that changes it.
+    """
+
+    def __init__(self, data: Path, ports: Ports | None = None, bootstrap_servers: str | None = None) -> None:
+        ports = ports or Ports()
+        self.data = data.resolve()
+        self.logs = self.data / "logs"
+        self.embedded = bootstrap_servers is None
+        spare = iter(free_ports(2 + len(SERVICES), HOST))
+        self.broker_port = ports.broker or next(spare)
+        self.registry_port = ports.registry or next(spare)
+        first = ports.http
+        service_ports = {name: first + n if first else next(spare) for n, name in enumerate(SERVICES)}
+        self._ensure_ports_free(service_ports)
+        self.bootstrap_servers = bootstrap_servers or f"{HOST}:{self.broker_port}"
+        self.registry_url = f"http://{HOST}:{self.registry_port}"
+        self.services = {
+            name: Service(name, run, service_ports[name], f"sqlite:///{self.data / 'db' / name}.db")
+            for name, run in SERVICES.items()
+        }
+        self.supervisor = Supervisor(self.logs)
+
+    def _ensure_ports_free(self, service_ports: Mapping[str, int]) -> None:
+        if self.embedded:
+            ensure_port_free("the embedded broker", HOST, self.broker_port, "--broker-port")
+        ensure_port_free("the schema registry", HOST, self.registry_port, "--registry-port")
+        for number, (name, port) in enumerate(service_ports.items()):
+            setting = "--http-port"
+            if number:
+                setting += f" (the services take that port and the {len(SERVICES) - 1} after it)"
+            ensure_port_free(f"the {name} service", HOST, port, setting)
+
+    def start(self) -> None:
+        """Starts all processes and returns at once."""
+        for folder in (self.logs, self.data / "db"):
+            folder.mkdir(parents=True, exist_ok=True)
+        for command in self.commands():
+            self.supervisor.start(command)
+
+    def commands(self) -> Iterator[Command]:
+        """What to start, in this order."""
+        if self.embedded:
+            yield self.broker_command()
+        yield self.registry_command()
+        for service in self.services.values():
+            yield self.service_command(service)
+
+    def broker_command(self) -> Command:
+        return Command(
+            "broker",
+            python("-m", "ottla.cli", "broker", "--data", str(self.data / "broker"), "--port", str(self.broker_port)),
+            env=_LEAN,
+            ready=LineReady(r"broker ready on "),
+            stop_order=0,
+        )
+
+    def registry_command(self) -> Command:
+        arguments = ["--port", str(self.registry_port), "--bootstrap-server", self.bootstrap_servers]
+        return Command(
+            "registry",
+            python("-m", "ottla.cli", "registry", *arguments),
+            env=_LEAN,
+            ready=LineReady(r"registry ready on "),
+            stop_order=1,
+        )
+
+    def service_command(self, service: Service) -> Command:
+        return Command(
+            service.name,
+            python("-m", "ottla.cli", "run", service.run, "--app-dir", str(EXAMPLES), "--name", service.name),
+            env={
+                **_LEAN,
+                "OTTLA_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap_servers,
+                "OTTLA_REGISTRY__URL": self.registry_url,
+                "OTTLA_DATABASE__URL": service.database_url,
+                "OTTLA_HTTP__HOST": HOST,
+                "OTTLA_HTTP__PORT": str(service.port),
+            },
+            # The data folder: an ottla.toml or .env that happens to lie where the user stands is not the shop's.
+            cwd=self.data,
+            ready=HttpReady(f"{service.url}/health/ready"),
+            stop_order=2,
+        )
+
+    @property
+    def crashes(self) -> list[Exit]:
+        """Processes that ended without being asked."""
+        return self.supervisor.crashes
+
+    def stop(self, deadline_s: float = 4.0) -> list[str]:
+        """Ends all: services, then the registry, then the broker. Gives the names of those that had to be killed."""
+        return self.supervisor.stop_all(deadline_s)
+
+
+# One memory arena per core pays off for number crunching, not here: it costs each process some 10 MB.
+_LEAN = {"MALLOC_ARENA_MAX": "2"}
