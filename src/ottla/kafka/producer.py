@@ -68,9 +68,39 @@ class Producer:
         Raises:
             PublishError: The record cannot be sent at all (too large, or the producer met a fatal error).
         """
-        while not self._try(topic, value, key, headers, partition, on_delivery):
+        while not self.try_send(topic, value, key=key, headers=headers, partition=partition, on_delivery=on_delivery):
             # The poll thread is draining the buffer; this is the backpressure that keeps memory bounded.
             time.sleep(0.005)
+
+    def try_send(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: list[tuple[str, bytes | None]] | None = None,
+        partition: int = -1,
+        on_delivery: Delivered | None = None,
+    ) -> bool:
+        """Hands a record over, or returns False at once if the buffer is full.
+
+        Raises:
+            PublishError: The record cannot be sent at all.
+        """
+        if self.fatal is not None:
+            raise PublishError(f"topic {topic}: the producer cannot go on: {self.fatal}. Restart the service.")
+        try:
+            if on_delivery is None:
+                self._producer.produce(topic, value, key, partition, headers=cast(Any, headers))
+            else:
+                self._producer.produce(
+                    topic, value, key, partition, on_delivery=on_delivery, headers=cast(Any, headers)
+                )
+        except BufferError:
+            return False
+        except confluent_kafka.KafkaException as error:
+            raise PublishError(f"topic {topic}: the record cannot be sent: {error.args[0]}") from error
+        return True
 
     async def publish(
         self,
@@ -99,7 +129,7 @@ class Producer:
             self._settled.append((future, outcome))
 
         deadline = loop.time() + self._timeout_s
-        while not self._try(topic, value, key, headers, partition, delivered):
+        while not self.try_send(topic, value, key=key, headers=headers, partition=partition, on_delivery=delivered):
             if loop.time() > deadline:
                 raise PublishError(
                     f"topic {topic}: {len(self._producer)} records are waiting for brokers that do not answer; "
@@ -125,30 +155,6 @@ class Producer:
         self._thread.join(1.0)
         self._resolve()
         return left
-
-    def _try(
-        self,
-        topic: str,
-        value: bytes | None,
-        key: bytes | None,
-        headers: list[tuple[str, bytes | None]] | None,
-        partition: int,
-        on_delivery: Delivered | None,
-    ) -> bool:
-        if self.fatal is not None:
-            raise PublishError(f"topic {topic}: the producer cannot go on: {self.fatal}. Restart the service.")
-        try:
-            if on_delivery is None:
-                self._producer.produce(topic, value, key, partition, headers=cast(Any, headers))
-            else:
-                self._producer.produce(
-                    topic, value, key, partition, on_delivery=on_delivery, headers=cast(Any, headers)
-                )
-        except BufferError:
-            return False
-        except confluent_kafka.KafkaException as error:
-            raise PublishError(f"topic {topic}: the record cannot be sent: {error.args[0]}") from error
-        return True
 
     def _serve(self) -> None:
         poll = self._producer.poll

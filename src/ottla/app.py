@@ -1,0 +1,338 @@
+"""The App: one service, put together from the rooms below it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import Any, TypeVar
+
+from .errors import BrokerUnavailable, ConfigurationError, KafkaError, PublishError, RegistryUnavailable
+from .events import event_type, new_event_id
+from .kafka.admin import Admin
+from .kafka.producer import Producer
+from .kafka.record import RecordMetadata
+from .listeners.deadletter import dead_letter_topic
+from .listeners.declaration import Listener, declare
+from .listeners.dispatch import Dispatcher
+from .listeners.outputs import Outputs
+from .listeners.record import UNDECODED, RecordProcessor
+from .listeners.retry import Retry
+from .listeners.runner import ListenerRunner
+from .observability.health import Health
+from .observability.metrics import Metrics
+from .observability.routes import routes
+from .registry.client import RegistryClient
+from .serde.deserializer import Deserializer
+from .serde.serializer import Serializer
+from .settings import Settings, load_settings
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Hook = Callable[[], Awaitable[None] | None]
+
+WAIT_S = 1.0
+"""Between two looks for a broker or a registry that is not there yet."""
+
+
+class App:
+    """One service: its handlers, its publishing, its health.
+
+    Nothing happens until the app is started, by `async with app.running()`, as the `lifespan` of a web application, or
+    by `ottla run`. Then the app waits for Kafka and the registry (and says so), creates missing topics, and joins the
+    consumer group that bears its name.
+
+    Args:
+        name: The service's name: the consumer group, the client id, the source of its events, the label of its metrics.
+        settings: None reads them (arguments > environment > .env > ottla.toml > defaults) when first needed.
+        events: Event classes this service knows of besides those it handles. A record of a known type that no handler
+            wants is passed over; one of an unknown type is dead-lettered.
+    """
+
+    def __init__(self, name: str, *, settings: Settings | None = None, events: Iterable[type] = ()) -> None:
+        if not name or any(character.isspace() or character in "/,:" for character in name):
+            raise ConfigurationError(
+                f"App({name!r}): the name is the consumer group and a metrics label; give it letters, digits, - _ ."
+            )
+        self.name = name
+        self._given = settings
+        self._events = [event_type(cls) for cls in events]
+        self._listeners: list[Listener] = []
+        self._starting: list[Hook] = []
+        self._stopping: list[Hook] = []
+        self._log = logging.getLogger(f"ottla.{name}")
+        self._up = asyncio.Event()
+        self._producer: Producer | None = None
+        self._outputs: Outputs | None = None
+        self._runner: ListenerRunner | None = None
+        self._encodable: set[type] = set()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings in force. Raises ConfigurationError with every fault at once."""
+        return self._given or load_settings()
+
+    @cached_property
+    def health(self) -> Health:
+        """What is wrong with the service now, if anything."""
+        return Health(self.name)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """The service's Prometheus metrics."""
+        return Metrics(self.name)
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """The handlers declared so far."""
+        return tuple(self._listeners)
+
+    # ------------------------------------------------------------------ declaring
+
+    def listen(
+        self, *types: type, retry: Retry | None = None, name: str | None = None
+    ) -> Callable[[Function], Function]:
+        """Declares a handler for events.
+
+        The handler takes the event and, if it likes, a Context. Plain functions run in threads, async ones on the event
+        loop; both in the order of their partition. Events it returns (or yields) are published; the record is committed
+        when they are acknowledged.
+
+        Args:
+            types: The event classes; empty takes them from the annotation of the first parameter.
+            retry: What happens when it raises; the default is three attempts, then the dead-letter topic.
+            name: A name that stays when the function is renamed: the ids of returned events depend on it.
+
+        Raises:
+            ConfigurationError: The signature cannot be served.
+            EventDefinitionError: A class is not an event.
+        """
+
+        def declared(function: Function) -> Function:
+            self._listeners.append(declare(function, types, name=name, retry=retry or Retry()))
+            return function
+
+        return declared
+
+    def on_start(self, hook: Function) -> Function:
+        """Runs `hook` (no arguments, plain or async) before the first record: create tables, open pools. If it raises,
+        the service does not start."""
+        self._starting.append(hook)
+        return hook
+
+    def on_stop(self, hook: Function) -> Function:
+        """Runs `hook` after the last record."""
+        self._stopping.append(hook)
+        return hook
+
+    # ------------------------------------------------------------------ publishing
+
+    async def publish(
+        self,
+        event: Any,
+        *,
+        key: bytes | None = None,
+        headers: list[tuple[str, bytes | None]] | None = None,
+        event_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+    ) -> RecordMetadata:
+        """Publishes an event and waits until Kafka has acknowledged it.
+
+        Args:
+            event: An instance of an `@event` class; its class says the topic.
+            key: The record's key; None takes the event's key field.
+            headers: Further headers.
+            event_id: Repeat the id when you repeat the publish, and consumers can tell. None makes a new one.
+            correlation_id: None starts a new correlation with this event.
+            causation_id: The id of the event that led to this one.
+
+        Raises:
+            PublishError: Not acknowledged in `kafka.publish_timeout_s`; it may still arrive.
+            RegistryUnavailable, RegistryRejected: No schema id for it.
+            EventDefinitionError, EncodeError: It is not an event, or does not fit its schema.
+        """
+        timeout_s = self.settings.kafka.publish_timeout_s
+        if not self._up.is_set():
+            try:
+                await asyncio.wait_for(self._up.wait(), timeout_s)
+            except TimeoutError:
+                reasons = "; ".join(self.health.wrong()) or "it was never started"
+                raise PublishError(
+                    f"{self.name} cannot publish yet, and {timeout_s:g} s have passed: {reasons}. Nothing was sent."
+                ) from None
+        if self._outputs is None or self._producer is None:
+            raise PublishError(f"{self.name} has been stopped; nothing was sent")
+        identity = event_id or new_event_id()
+
+        def prepare() -> Any:
+            assert self._outputs is not None
+            return self._outputs.prepare_one(
+                event,
+                event_id=identity,
+                correlation_id=correlation_id or identity,
+                causation_id=causation_id,
+                key=key,
+                headers=headers,
+            )
+
+        if type(event) in self._encodable:
+            outgoing = prepare()
+        else:
+            # The first event of a type asks the registry for its schema's id.
+            outgoing = await asyncio.to_thread(prepare)
+            self._encodable.add(type(event))
+        metadata = await self._producer.publish(
+            outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers
+        )
+        self.metrics.published(outgoing.topic)
+        return metadata
+
+    # ------------------------------------------------------------------ running
+
+    @asynccontextmanager
+    async def lifespan(self, web: Any) -> AsyncIterator[None]:
+        """The lifespan of an ASGI application: `FastAPI(lifespan=app.lifespan)`.
+
+        The application also gets /health/live, /health/ready and /metrics. It serves at once; whether Kafka and the
+        registry are there yet is what /health/ready says.
+        """
+        router = getattr(web, "router", None)
+        if router is not None:
+            router.routes.extend(routes(self.health, self.metrics))
+        async with self.running():
+            yield
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[App]:
+        """Runs the app for the length of the block, then stops it within `listener.drain_timeout_s`."""
+        await self._start()
+        coming_up = asyncio.create_task(self._come_up(), name=f"{self.name} coming up")
+        self.health.watch(lambda: _failure_of(coming_up))
+        try:
+            yield self
+        finally:
+            coming_up.cancel()
+            await asyncio.gather(coming_up, return_exceptions=True)
+            await self._close()
+
+    async def _start(self) -> None:
+        settings = self.settings
+        for hook in self._starting:
+            await _run(hook)
+        registry = RegistryClient(settings.registry.url, timeout=settings.registry.timeout_s)
+        producer = self._producer = Producer(settings.kafka, client_id=self.name)
+        serializer = Serializer(registry, auto_register=settings.registry.auto_register)
+        self._outputs = Outputs(producer, serializer, self.name)
+        self._registry = registry
+        self.health.watch(lambda: producer.fatal and f"the producer cannot go on: {producer.fatal}")
+        self.health.raise_condition("start", "starting")
+        if self._listeners:
+            self._runner = self._make_runner(settings, producer, Deserializer(registry))
+
+    def _make_runner(self, settings: Settings, producer: Producer, deserializer: Deserializer) -> ListenerRunner:
+        assert self._outputs is not None
+        processor = RecordProcessor(
+            service=self.name,
+            group=self.name,
+            dispatcher=Dispatcher(self._listeners, self._events, deserializer),
+            outputs=self._outputs,
+            producer=producer,
+            observer=self.metrics,
+            conditions=self.health,
+            loop=asyncio.get_running_loop(),
+        )
+        runner = ListenerRunner(
+            service=self.name,
+            settings=settings,
+            listeners=self._listeners,
+            processor=processor,
+            producer=producer,
+            observer=self.metrics,
+            conditions=self.health,
+        )
+        self.health.watch(lambda: runner.died)
+        self.metrics.watch_lag(
+            lambda: {
+                place: max(0, at.end - at.position)
+                for place, at in runner.positions().items()
+                if at.position is not None
+            }
+        )
+        for listener in self._listeners:
+            for topic in listener.topics:
+                self.metrics.expect(topic, listener.name)
+                self.metrics.expect(topic, UNDECODED)
+        return runner
+
+    async def _come_up(self) -> None:
+        """Waits for what the service stands on, saying what it waits for, then begins."""
+        topics = {event.topic for event in self._events}
+        listened = {topic for listener in self._listeners for topic in listener.topics}
+        admin = await asyncio.to_thread(Admin, self.settings.kafka, timeout_s=2.0)
+        await self._until_done("broker", lambda: self._ensure_topics(admin, topics | listened, listened))
+        await self._until_done("registry", self._registry.ping)
+        if self._runner is not None:
+            self._runner.start()
+        self._up.set()
+        self.health.clear_condition("start")
+
+    async def _until_done(self, what: str, attempt: Callable[[], Any]) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(attempt)
+            except (BrokerUnavailable, RegistryUnavailable) as error:
+                self.health.raise_condition(what, f"waiting for the {what}: {error}")
+            except KafkaError as error:
+                self.health.raise_condition(what, str(error))
+            else:
+                self.health.clear_condition(what)
+                return
+            await asyncio.sleep(WAIT_S)
+
+    def _ensure_topics(self, admin: Admin, topics: set[str], listened: set[str]) -> None:
+        existing = admin.topics()
+        if not self.settings.kafka.create_topics:
+            missing = sorted(listened - existing.keys())
+            if missing:
+                raise KafkaError(
+                    f"topics {', '.join(missing)} do not exist, and kafka.create_topics is off: create them, "
+                    f"for example with `ottla topic create`"
+                )
+            return
+        partitions = self.settings.kafka.topic_partitions
+        wanted = {topic: partitions for topic in topics}
+        # A dead letter goes to the partition of the same number.
+        wanted |= {dead_letter_topic(topic): existing.get(topic, partitions) for topic in listened}
+        created = admin.ensure_topics(wanted)
+        if created:
+            self._log.info("created topics %s", ", ".join(created))
+
+    async def _close(self) -> None:
+        self._up.clear()
+        if self._runner is not None:
+            await self._runner.stop()
+            self._runner = None
+        if self._producer is not None:
+            producer, self._producer, self._outputs = self._producer, None, None
+            left = await asyncio.to_thread(producer.close, self.settings.listener.drain_timeout_s)
+            if left:
+                self._log.error("%d records were not acknowledged before the service stopped", left)
+        for hook in self._stopping:
+            await _run(hook)
+        self._registry.close()
+
+
+async def _run(hook: Hook) -> None:
+    if inspect.iscoroutinefunction(hook):
+        await hook()
+    else:
+        await asyncio.to_thread(hook)
+
+
+def _failure_of(task: asyncio.Task[None]) -> str | None:
+    if not task.done() or task.cancelled() or task.exception() is None:
+        return None
+    return f"the service could not start: {task.exception()!r}"

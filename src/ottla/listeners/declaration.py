@@ -1,0 +1,110 @@
+"""What `@app.listen` records about a handler: its events, its parameters, its policies."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ConfigurationError
+from ..events import EventType, event_type
+from .context import Context
+from .retry import Retry
+
+Handler = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A handler and how it is to be fed.
+
+    Attributes:
+        name: For logs, metrics, dead letters and the ids of the events it returns. It must not change while records
+            are in flight: a redelivered record would publish under new ids.
+        call: The handler, taking (event, context) whatever parameters the user's function has.
+        events: The event types it handles.
+        is_async: Whether `call` gives an awaitable (or an async iterator).
+        retry: What happens when it raises.
+    """
+
+    name: str
+    call: Handler
+    events: tuple[EventType, ...]
+    is_async: bool
+    retry: Retry
+
+    @property
+    def topics(self) -> frozenset[str]:
+        return frozenset(event.topic for event in self.events)
+
+
+def declare(function: Handler, types: tuple[type, ...], *, name: str | None, retry: Retry) -> Listener:
+    """Reads a handler's signature once.
+
+    Args:
+        function: `f(event)` or `f(event, ctx)`, plain or async; it may return or yield events.
+        types: The event classes; empty takes them from the annotation of the first parameter.
+        name: None takes the function's own name.
+        retry: What happens when it raises.
+
+    Raises:
+        ConfigurationError: The signature cannot be served; the message says which parameter.
+        EventDefinitionError: A class is not an event.
+    """
+    label = getattr(function, "__qualname__", repr(function))
+    parameters = list(inspect.signature(function).parameters.values())
+    hints = _hints(function, label)
+    if not parameters:
+        raise ConfigurationError(f"handler {label} takes no parameter: it needs one for the event")
+    first, *rest = parameters
+    wanted = types or _members(hints.get(first.name))
+    if not wanted:
+        raise ConfigurationError(
+            f"handler {label} does not say which events it handles: annotate {first.name!r} with an event class, "
+            f"or name the classes in listen(...)"
+        )
+    takes_context = False
+    for parameter in rest:
+        if parameter.default is not inspect.Parameter.empty:
+            continue
+        if takes_context or (parameter.name in hints and hints[parameter.name] is not Context):
+            raise ConfigurationError(
+                f"handler {label}: nothing can be given for parameter {parameter.name!r}; "
+                f"a handler takes the event and, if it likes, a Context"
+            )
+        takes_context = True
+    positional = takes_context and rest[0].kind is not inspect.Parameter.KEYWORD_ONLY
+    return Listener(
+        name=name or getattr(function, "__name__", label),
+        call=_adapt(function, rest[0].name if takes_context else None, positional),
+        events=tuple(event_type(cls) for cls in wanted),
+        is_async=inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function),
+        retry=retry,
+    )
+
+
+def _adapt(function: Handler, context_name: str | None, positional: bool) -> Handler:
+    if context_name is None:
+        return lambda event, context: function(event)
+    if positional:
+        return function
+    return lambda event, context: function(event, **{context_name: context})
+
+
+def _hints(function: Handler, label: str) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except NameError as error:
+        raise ConfigurationError(
+            f"handler {label}: annotation {error.name!r} cannot be resolved where the handler is defined; "
+            f"import it at run time, not only under TYPE_CHECKING"
+        ) from error
+
+
+def _members(annotation: Any) -> tuple[type, ...]:
+    if annotation is None:
+        return ()
+    members = typing.get_args(annotation) or (annotation,)
+    return tuple(member for member in members if isinstance(member, type))

@@ -1,0 +1,40 @@
+"""What the core tells whoever watches it. `observability` listens here; the core knows nothing of metrics."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Observer(Protocol):
+    """Told of everything that happens to records. Called from several threads; must be quick and must not raise."""
+
+    def handled(self, topic: str, handler: str, seconds: float) -> None:
+        """A handler finished a record, `seconds` after its first attempt began."""
+
+    def failed(self, topic: str, handler: str) -> None:
+        """One attempt of a handler raised."""
+
+    def retried(self, topic: str, handler: str) -> None:
+        """A further attempt begins."""
+
+    def dead_lettered(self, topic: str, handler: str) -> None:
+        """A record's copy was acknowledged by the dead-letter topic."""
+
+    def skipped(self, topic: str) -> None:
+        """A record of a known type that no handler listens to was passed over."""
+
+    def published(self, topic: str) -> None:
+        """An event was acknowledged."""
+
+    def commit_failed(self) -> None:
+        """The group's offsets could not be committed."""
+
+
+class Conditions(Protocol):
+    """Where parts of a service say that something is wrong, by name, and that it is right again."""
+
+    def raise_condition(self, name: str, reason: str) -> None:
+        """Something is wrong: the service is not ready while it lasts. Raising it again replaces the reason."""
+
+    def clear_condition(self, name: str) -> None:
+        """It is right again."""

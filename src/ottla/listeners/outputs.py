@@ -1,0 +1,84 @@
+"""Publishes what handlers return: serialised, in an envelope, under ids that a redelivery repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from ..events import Envelope, derived_event_id, envelope_headers, event_type
+from ..kafka.producer import Producer
+from ..serde.serializer import Serializer
+from .context import Context
+
+
+class Outgoing:
+    """One event, ready to be sent."""
+
+    __slots__ = ("headers", "key", "topic", "value")
+
+    def __init__(self, topic: str, key: bytes | None, value: bytes, headers: list[tuple[str, bytes | None]]) -> None:
+        self.topic = topic
+        self.key = key
+        self.value = value
+        self.headers = headers
+
+
+class Outputs:
+    """Turns returned events into records and sends them."""
+
+    def __init__(self, producer: Producer, serializer: Serializer, service: str) -> None:
+        self._producer = producer
+        self._serializer = serializer
+        self._service = service
+        self._source = f"/{service}"
+
+    def prepare(self, events: list[Any], context: Context, handler: str) -> list[Outgoing]:
+        """Serialises all of a handler's events before the first is sent, so that one that does not fit fails the
+        handler with nothing published.
+
+        Raises:
+            EventDefinitionError, EncodeError: What was returned is not an event, or does not fit its schema.
+            RegistryUnavailable, RegistryRejected: As the registry says.
+        """
+        cause = context.envelope
+        return [
+            self.prepare_one(
+                event,
+                event_id=derived_event_id(cause.id, self._service, handler, event_type(event).name, str(index)),
+                correlation_id=cause.correlation_id,
+                causation_id=cause.id,
+            )
+            for index, event in enumerate(events)
+        ]
+
+    def prepare_one(
+        self,
+        event: Any,
+        *,
+        event_id: str,
+        correlation_id: str,
+        causation_id: str | None,
+        key: bytes | None = None,
+        headers: list[tuple[str, bytes | None]] | None = None,
+    ) -> Outgoing:
+        kind = event_type(event)
+        envelope = Envelope(
+            id=event_id,
+            type=kind.name,
+            source=self._source,
+            time=datetime.now(UTC),
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+        )
+        return Outgoing(
+            topic=kind.topic,
+            key=kind.key_of(event) if key is None else key,
+            value=self._serializer.encode(event, kind.topic),
+            headers=[*envelope_headers(envelope), *(headers or ())],
+        )
+
+    def send(self, outgoing: Outgoing, on_delivery: Callable[[Any, Any], None]) -> None:
+        self._producer.send(
+            outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers, on_delivery=on_delivery
+        )

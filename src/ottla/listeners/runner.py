@@ -1,0 +1,311 @@
+"""Takes records from Kafka, feeds the partitions, commits what is finished.
+
+Threads: one consumer thread owns the consumer (it polls, commits, pauses and answers rebalances); the event loop owns
+the partitions' tasks; sync handlers run in a pool. The consumer thread never runs a handler, so a slow one never costs
+the group membership.
+
+A revoke, step by step: the group asks for a partition back while poll() is inside this thread's callback -> the
+callback asks the event loop to stop the partition and waits -> the record in hand finishes, its outputs are
+acknowledged -> the position is committed synchronously -> the callback returns, and only then may another member start
+there. A commit sent before the last acknowledgement would be below the position, never above it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from ..kafka.consumer import TopicPartition, group_consumer
+from ..kafka.producer import Producer
+from ..kafka.record import Message
+from ..settings import Settings
+from .declaration import Listener
+from .hooks import Conditions, Observer
+from .partition import PartitionWorker
+from .record import RecordProcessor
+
+POLL_S = 0.1
+LAG_INTERVAL_S = 1.0
+
+Place = tuple[str, int]
+
+
+class Position(msgspec.Struct, frozen=True):
+    """How far a partition of ours is: the next offset to commit and the end of the log as last seen."""
+
+    position: int | None
+    end: int
+
+
+class ListenerRunner:
+    """Runs the listeners of one app as one member of its consumer group.
+
+    Args:
+        service: The app's name; also the group and the client id.
+        settings: Kafka and listener settings.
+        listeners: The handlers.
+        processor: A record's way.
+        producer: Flushed before positions are committed on a revoke.
+    """
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        settings: Settings,
+        listeners: Iterable[Listener],
+        processor: RecordProcessor,
+        producer: Producer,
+        observer: Observer,
+        conditions: Conditions,
+    ) -> None:
+        self._service = service
+        self._settings = settings
+        self._limits = settings.listener
+        self._processor = processor
+        self._producer = producer
+        self._observer = observer
+        self._conditions = conditions
+        self._log = logging.getLogger(f"ottla.{service}")
+        listeners = list(listeners)
+        self._topics = sorted(frozenset().union(*(listener.topics for listener in listeners)))
+        self._async_topics = {topic for one in listeners if one.is_async for topic in one.topics}
+        self._workers: dict[Place, PartitionWorker] = {}
+        self._executor = concurrent.futures.ThreadPoolExecutor(
+            self._limits.sync_threads or 32, thread_name_prefix=f"{service}-handler"
+        )
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._consumer: Any = None
+        self._next_commit = 0.0
+        self._next_lag = 0.0
+        self._positions: dict[Place, Position] = {}
+        self._broker_away = False
+        self.died: str | None = None
+
+    def start(self) -> None:
+        """Joins the group, on a thread of its own. Call it on the event loop that handlers are to run on."""
+        self._loop = asyncio.get_running_loop()
+        self._conditions.raise_condition("group", f"waiting to be assigned partitions of {', '.join(self._topics)}")
+        self._thread = threading.Thread(target=self._run, name=f"{self._service}-consumer", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Stops fetching, finishes what is in hand (within the drain timeout), commits, leaves the group."""
+        self._stop.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+        self._processor.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def positions(self) -> dict[Place, Position]:
+        """(topic, partition) to how far it is, for the partitions this member has; at most a second old."""
+        return dict(self._positions)
+
+    # ------------------------------------------------------------------ the consumer thread
+
+    def _run(self) -> None:
+        try:
+            self._consumer = group_consumer(
+                self._settings.kafka,
+                self._limits,
+                group=self._service,
+                client_id=self._service,
+                on_commit=self._committed,
+                on_error=self._client_error,
+            )
+            self._consumer.subscribe(
+                self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            )
+            while not self._stop.is_set():
+                self._poll()
+                self._steer_flow()
+                now = time.monotonic()
+                if now >= self._next_commit:
+                    self._commit_finished()
+                    self._next_commit = now + self._limits.commit_interval_s
+                if now >= self._next_lag:
+                    self._note_positions()
+                    self._look_for_broker()
+                    self._next_lag = now + LAG_INTERVAL_S
+            self._release(list(self._workers))
+            self._consumer.close()
+        except BaseException as error:
+            self.died = f"the consumer thread ended: {type(error).__name__}: {error}"
+            self._log.critical("%s", self.died, exc_info=error)
+            self._conditions.raise_condition("consumer", self.died)
+
+    def _poll(self) -> None:
+        # consume(n, timeout) waits out its timeout for a full batch; poll() returns with the first record, and
+        # consume(n, 0) then takes what has arrived with it.
+        first = self._consumer.poll(POLL_S)
+        if first is None:
+            return
+        batches: dict[Place, list[Message]] = {}
+        for message in (first, *self._consumer.consume(self._limits.batch_records - 1, 0)):
+            if message.error() is None:
+                batches.setdefault((message.topic(), message.partition()), []).append(message)
+            else:
+                self._partition_error(message)
+        fed: list[tuple[PartitionWorker, list[Message]]] = []
+        for place, messages in batches.items():
+            worker = self._workers.get(place)
+            if worker is None:  # Revoked within this very batch: the next owner gets these.
+                continue
+            worker.tracker.received([message.offset() for message in messages])
+            fed.append((worker, messages))
+        self._on_loop(_feed, fed)
+
+    def _steer_flow(self) -> None:
+        """Pauses the partitions that are behind, resumes those that have caught up: memory stays bounded, and the
+        others go on."""
+        limit = self._limits.buffered_records_max
+        for (topic, partition), worker in self._workers.items():
+            if not worker.paused and worker.tracker.unfinished >= limit:
+                self._consumer.pause([TopicPartition(topic, partition)])
+                worker.paused = True
+            elif worker.paused and worker.tracker.unfinished <= limit // 2:
+                self._consumer.resume([TopicPartition(topic, partition)])
+                worker.paused = False
+            if (error := worker.died) is not None:
+                raise RuntimeError(f"{topic}[{partition}]: the partition's task ended: {error}") from error
+
+    def _commit_finished(self) -> None:
+        offsets = []
+        for (topic, partition), worker in self._workers.items():
+            position = worker.tracker.to_commit()
+            if position is not None:
+                offsets.append(TopicPartition(topic, partition, position))
+        if offsets:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+
+    def _note_positions(self) -> None:
+        noted: dict[Place, Position] = {}
+        for (topic, partition), worker in self._workers.items():
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+            noted[topic, partition] = Position(worker.tracker.position, max(0, end))
+        self._positions = noted
+
+    def _look_for_broker(self) -> None:
+        """The client library tells when the last broker goes, but not when one comes back."""
+        if not self._broker_away:
+            return
+        try:
+            self._consumer.list_topics(self._topics[0], timeout=0.5)
+        except Exception as error:
+            self._log.debug("still no broker: %s", error)
+            return
+        self._broker_away = False
+        self._conditions.clear_condition("broker")
+
+    # ------------------------------------------------------------------ callbacks, inside poll() and close()
+
+    def _assigned(self, _consumer: Any, partitions: list[Any]) -> None:
+        for one in partitions:
+            worker = PartitionWorker(
+                one.topic, one.partition, self._processor, self._executor, is_async=one.topic in self._async_topics
+            )
+            self._workers[one.topic, one.partition] = worker
+            self._on_loop(worker.start)
+        if partitions:
+            self._log.info("assigned %s", _places(partitions))
+        self._conditions.clear_condition("group")
+
+    def _revoked(self, _consumer: Any, partitions: list[Any]) -> None:
+        if partitions:
+            self._log.info("giving back %s", _places(partitions))
+        self._release([(one.topic, one.partition) for one in partitions])
+
+    def _lost(self, _consumer: Any, partitions: list[Any]) -> None:
+        """Another member may have these already: nothing of them may be committed."""
+        self._log.warning(
+            "lost %s; records in hand there will be handled again by their new owner", _places(partitions)
+        )
+        for one in partitions:
+            worker = self._workers.pop((one.topic, one.partition), None)
+            if worker is not None:
+                self._on_loop(worker.cancel)
+
+    def _release(self, places: list[Place]) -> None:
+        """Stops the partitions, waits for what is in hand within the deadline, commits, forgets them."""
+        workers = [(place, worker) for place in places if (worker := self._workers.get(place)) is not None]
+        if not workers or self._loop is None:
+            return
+        drained = asyncio.run_coroutine_threadsafe(_stop_all([worker for _, worker in workers]), self._loop)
+        deadline = time.monotonic() + self._limits.drain_timeout_s
+        try:
+            drained.result(self._limits.drain_timeout_s)
+        except concurrent.futures.TimeoutError:
+            self._log.warning(
+                "records still in hand after %.1f s (listener.drain_timeout_s) will be delivered again",
+                self._limits.drain_timeout_s,
+            )
+            drained.cancel()
+            for _, worker in workers:
+                self._on_loop(worker.cancel)
+        # The outputs of finished handlers may be on their way still.
+        self._producer.flush(max(0.0, deadline - time.monotonic()))
+        offsets = []
+        for place, worker in workers:
+            position = worker.tracker.position
+            if position is not None:
+                offsets.append(TopicPartition(*place, position))
+            del self._workers[place]
+        if offsets:
+            try:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+            except Exception as error:
+                # The records are handled, the group does not know: they are delivered again, which at-least-once
+                # allows. Nothing is lost.
+                self._log.warning("offsets of %s could not be committed: %s", [str(p) for p, _ in workers], error)
+                self._observer.commit_failed()
+
+    def _committed(self, error: Any, partitions: list[Any]) -> None:
+        failure = error or next((one.error for one in partitions if one.error is not None), None)
+        if failure is None:
+            self._conditions.clear_condition("commit")
+            return
+        self._observer.commit_failed()
+        self._conditions.raise_condition("commit", f"offsets could not be committed: {failure}")
+        self._log.warning("offsets could not be committed, trying again: %s", failure)
+        for one in partitions:
+            worker = self._workers.get((one.topic, one.partition))
+            if worker is not None:
+                worker.tracker.commit_failed()
+
+    def _client_error(self, error: Any) -> None:
+        if error.name() == "_ALL_BROKERS_DOWN":
+            self._broker_away = True
+            self._conditions.raise_condition(
+                "broker", f"no broker answers at {self._settings.kafka.bootstrap_servers}: {error.str()}"
+            )
+        self._log.debug("consumer: %s", error)
+
+    def _partition_error(self, message: Any) -> None:
+        error = message.error()
+        self._log.warning("%s[%s]: %s", message.topic(), message.partition(), error.str())
+
+    def _on_loop(self, function: Any, *arguments: Any) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _feed(fed: list[tuple[PartitionWorker, list[Message]]]) -> None:
+    for worker, messages in fed:
+        worker.feed(messages)
+
+
+async def _stop_all(workers: list[PartitionWorker]) -> None:
+    await asyncio.gather(*(worker.stop() for worker in workers))
+
+
+def _places(partitions: list[Any]) -> str:
+    return ", ".join(f"{one.topic}[{one.partition}]" for one in partitions)

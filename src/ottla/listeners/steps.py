@@ -1,0 +1,98 @@
+"""The steps a record's way through a handler is made of, and the two drivers that walk them.
+
+The way itself (decode, call, retry, publish, dead-letter) is written once, as a generator that asks for steps; a thread
+walks it for sync handlers, the event loop for async ones. So both kinds of handler have the same policies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Generator
+from typing import Any
+
+
+class Call:
+    """Call something and give back its result, or throw what it raised into the way."""
+
+    __slots__ = ("arguments", "function", "is_async")
+
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...], *, is_async: bool = False) -> None:
+        self.function = function
+        self.arguments = arguments
+        self.is_async = is_async
+
+
+class Sleep:
+    """Wait, unless the partition is given up first."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+Way = Generator[Call | Sleep, Any, None]
+
+
+def walk(way: Way, stopping: threading.Event) -> bool:
+    """Walks a way on this thread. False if it was given up because `stopping` was set during a wait."""
+    try:
+        step = next(way)
+        while True:
+            if isinstance(step, Sleep):
+                if stopping.wait(step.seconds):
+                    way.close()
+                    return False
+                step = way.send(None)
+                continue
+            try:
+                result = collect(step.function(*step.arguments))
+            except Exception as error:
+                step = way.throw(error)
+            else:
+                step = way.send(result)
+    except StopIteration:
+        return True
+
+
+async def walk_async(way: Way, stopping: asyncio.Event) -> bool:
+    """Walks a way on the event loop; what would block it goes to a thread. False if it was given up."""
+    try:
+        step = next(way)
+        while True:
+            if isinstance(step, Sleep):
+                try:
+                    await asyncio.wait_for(stopping.wait(), step.seconds)
+                except TimeoutError:
+                    step = way.send(None)
+                    continue
+                way.close()
+                return False
+            try:
+                if step.is_async:
+                    result = await collect_async(step.function(*step.arguments))
+                else:
+                    result = await asyncio.to_thread(_called, step)
+            except Exception as error:
+                step = way.throw(error)
+            else:
+                step = way.send(result)
+    except StopIteration:
+        return True
+
+
+def _called(step: Call) -> Any:
+    return collect(step.function(*step.arguments))
+
+
+def collect(result: Any) -> Any:
+    """A generator handler's events, as a list; anything else as it is."""
+    return list(result) if inspect.isgenerator(result) else result
+
+
+async def collect_async(result: Any) -> Any:
+    if inspect.isasyncgen(result):
+        return [event async for event in result]
+    return await result
