@@ -75,7 +75,7 @@ _HOMES = {
     "RegistryUnavailable": "errors",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - names, one by one, from the table above
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -303,7 +303,7 @@ class App:
                 )
             return
         partitions = self.settings.kafka.topic_partitions
-        wanted = {topic: partitions for topic in topics}
+        wanted = dict.fromkeys(topics, partitions)
         # A dead letter goes to the partition of the same number.
         wanted |= {dead_letter_topic(topic): existing.get(topic, partitions) for topic in listened}
         created = admin.ensure_topics(wanted)
