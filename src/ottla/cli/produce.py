@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ottla.settings import Settings
 
 
+# After Ctrl-C or a bad line: how long what was sent before may still take to be acknowledged.
+STOPPED_EARLY_FLUSH_S = 2.0
+
+
 def produce(
     topic: Annotated[str, typer.Argument(help="The topic.", autocompletion=complete_topic)],
     value: Annotated[
@@ -96,13 +100,16 @@ def _send(
 
     producer = Producer(settings.kafka)
     try:
-        for record_key, record_value in records:
-            producer.send(
-                topic, record_value, key=record_key, headers=headers, partition=partition, on_delivery=delivered
-            )
+        for key, value in records:
+            producer.send(topic, value, key=key, headers=headers, partition=partition, on_delivery=delivered)
+            if sys.stdin.isatty():
+                # Someone types the values: show what became of each before the next.
+                producer.flush(settings.kafka.publish_timeout_s)
             yield from results()
-    finally:
-        left = producer.close(settings.kafka.publish_timeout_s)
+    except BaseException:
+        producer.close(STOPPED_EARLY_FLUSH_S)
+        raise
+    left = producer.close(settings.kafka.publish_timeout_s)
     yield from results()
     if left:
         raise PublishError(

@@ -7,6 +7,9 @@ from typing import Any
 
 from ..settings import KafkaSettings
 
+# Options that are not librdkafka's but its Python binding's: their underscores stay.
+PYTHON_OPTIONS = frozenset({"error_cb", "oauth_cb", "on_commit", "on_delivery", "stats_cb", "throttle_cb"})
+
 client_log = logging.getLogger("ottla.kafka.client")
 
 
@@ -24,6 +27,8 @@ def client_config(settings: KafkaSettings, **chosen: Any) -> dict[str, Any]:
         "reconnect.backoff.max.ms": 1000,
         "logger": client_log,
     }
-    config.update({name.replace("_", "."): value for name, value in chosen.items() if value is not None})
+    for name, value in chosen.items():
+        if value is not None:
+            config[name if name in PYTHON_OPTIONS else name.replace("_", ".")] = value
     config.update(settings.properties)
     return config
