@@ -127,19 +127,36 @@ def load_settings(
     Raises:
         ConfigurationError: A value does not fit, or a key is unknown. The message lists every fault and its source.
     """
-    folder = directory or Path.cwd()
     faults: list[str] = []
-    sources: list[tuple[str, dict[str, Any]]] = [
-        ("ottla.toml", _from_toml(folder / "ottla.toml", faults)),
-        (".env", _from_variables(_dotenv(folder / ".env"))),
-        ("environment", _from_variables(os.environ if environ is None else environ)),
-        ("arguments", dict(overrides or {})),
-    ]
+    sources = [*_outer_sources(directory, environ, faults), ("arguments", dict(overrides or {}))]
     merged = _merge(Settings, sources, "", faults)
     if faults:
         raise ConfigurationError("configuration is not usable:\n" + "\n".join(f"  - {fault}" for fault in faults))
     settings: Settings = merged
     return settings
+
+
+def is_configured(setting: str, *, directory: Path | None = None, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment, `.env` or `ottla.toml` says anything about a setting (`"kafka.bootstrap_servers"`)."""
+    for _source, tree in _outer_sources(directory, environ, []):
+        node: Any = tree
+        for step in setting.split("."):
+            node = node.get(step) if isinstance(node, dict) else None
+        if node is not None:
+            return True
+    return False
+
+
+def _outer_sources(
+    directory: Path | None, environ: Mapping[str, str] | None, faults: list[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    """What is set outside of the code, weakest first."""
+    folder = directory or Path.cwd()
+    return [
+        ("ottla.toml", _from_toml(folder / "ottla.toml", faults)),
+        (".env", _from_variables(_dotenv(folder / ".env"))),
+        ("environment", _from_variables(os.environ if environ is None else environ)),
+    ]
 
 
 def _from_toml(path: Path, faults: list[str]) -> dict[str, Any]:
