@@ -1,0 +1,111 @@
+"""`@event`: which topic a class is published to, by which key, and under which name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+from ottla.errors import EventDefinitionError
+from ottla.events.fields import field_names, is_record_class
+from ottla.events.names import check_full_name, check_topic
+
+T = TypeVar("T")
+
+_ATTRIBUTE = "__ottla_event__"
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """What `@event` says about a class.
+
+    Attributes:
+        cls: The class itself.
+        topic: The topic its events are published to.
+        key: The field whose value is the partition key; None for events without a key.
+        name: The full name on the wire (`"shop.OrderCreated"`), never the Python module path, so that a class can
+            move between modules while old events stay readable.
+    """
+
+    cls: type
+    topic: str
+    key: str | None
+    name: str
+
+    def key_of(self, obj: object) -> bytes | None:
+        """The record key of an event: its key field as UTF-8 text; None if there is no key field or it is None.
+
+        An Enum counts with its value; bytes are taken as they are.
+        """
+        if self.key is None:
+            return None
+        value = getattr(obj, self.key)
+        if value.__class__ is str:
+            return value.encode()  # type: ignore[no-any-return]
+        if value is None:
+            return None
+        if isinstance(value, Enum):
+            value = value.value
+        return value if isinstance(value, bytes) else str(value).encode()
+
+
+def event(
+    topic: str, *, key: str | None = None, name: str | None = None, namespace: str | None = None
+) -> Callable[[type[T]], type[T]]:
+    """Declares a dataclass, msgspec.Struct, pydantic v2 model or attrs class as an event type.
+
+    It notes the declaration on the class and returns the same class: nothing is registered anywhere.
+
+    Args:
+        topic: The topic its events are published to.
+        key: The field whose value becomes the record key: events with the same key stay in order.
+        name: The event type's name on the wire; default: the class's name.
+        namespace: What the name is qualified with (`"shop"` gives `"shop.OrderCreated"`); nested records share it.
+
+    Raises:
+        EventDefinitionError: The class has no fields Ottla can read, `key` is none of them, or a name is not allowed.
+    """
+
+    def declare(cls: type[T]) -> type[T]:
+        where = f"@event on {getattr(cls, '__qualname__', cls)!s}"
+        if not is_record_class(cls):
+            raise EventDefinitionError(
+                f"{where}: it needs a dataclass, msgspec.Struct, pydantic model or attrs class. "
+                "If it is to be a dataclass, put @event above @dataclass"
+            )
+        check_topic(topic, where)
+        full_name = f"{namespace}.{name or cls.__name__}" if namespace else name or cls.__name__
+        check_full_name(full_name, f"{where}: in {full_name!r}, the part")
+        names = field_names(cls)
+        if key is not None and key not in names:
+            raise EventDefinitionError(f"{where}: key {key!r} is not a field. Its fields: {', '.join(names) or 'none'}")
+        setattr(cls, _ATTRIBUTE, EventType(cls, topic, key, full_name))
+        return cls
+
+    return declare
+
+
+def event_type(cls_or_obj: object) -> EventType:
+    """The declaration of an event class, or of the class of an event.
+
+    Raises:
+        EventDefinitionError: The class was not declared with `@event` (a subclass needs its own).
+    """
+    declared = declared_event(cls_or_obj)
+    if declared is None:
+        cls = cls_or_obj if isinstance(cls_or_obj, type) else type(cls_or_obj)
+        hint = ""
+        if hasattr(cls, _ATTRIBUTE):
+            hint = f" (its base {getattr(cls, _ATTRIBUTE).cls.__qualname__} is one, but a subclass needs its own)"
+        raise EventDefinitionError(
+            f'{cls.__qualname__} is not an event type{hint}. Declare it: @event("topic-name", key="field")'
+        )
+    return declared
+
+
+def declared_event(cls_or_obj: object) -> EventType | None:
+    """The same as `event_type`, but None where there is no declaration."""
+    cls = cls_or_obj if isinstance(cls_or_obj, type) else cls_or_obj.__class__
+    declared: EventType | None = getattr(cls, _ATTRIBUTE, None)
+    return declared if declared is not None and declared.cls is cls else None

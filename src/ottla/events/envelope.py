@@ -1,0 +1,104 @@
+"""The envelope: what every event carries beside its payload, as Kafka headers.
+
+CloudEvents 1.0, Kafka protocol binding, binary content mode: each attribute is a header named `ce_<attribute>` with a
+UTF-8 value, and the payload stays untouched in the record's value. `correlationid` and `causationid` are extension
+attributes: the first is shared by everything that follows from one request, the second names the event that led to
+this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """Who published an event, when, and because of what.
+
+    Attributes:
+        id: Unique per event; a redelivered or republished event keeps it.
+        type: The full name of the event type (`"shop.OrderCreated"`).
+        source: The service that published it.
+        time: When it was published; aware, in UTC.
+        correlation_id: Shared by all events of one flow.
+        causation_id: Id of the event that led to this one; None at the start of a flow.
+    """
+
+    id: str
+    type: str
+    source: str
+    time: datetime
+    correlation_id: str
+    causation_id: str | None = None
+
+
+_SPEC_VERSION = ("ce_specversion", b"1.0")
+_CONTENT_TYPE = ("content-type", b"application/avro")
+
+
+def envelope_headers(env: Envelope) -> list[tuple[str, bytes]]:
+    """The record headers that carry an envelope.
+
+    Raises:
+        ValueError: `env.time` is naive: a reader elsewhere could not tell which instant it means.
+    """
+    time = env.time
+    if time.tzinfo is not UTC:
+        if time.tzinfo is None:
+            raise ValueError(f"Envelope.time must be aware (datetime.now(UTC)), got the naive {time!r}")
+        time = time.astimezone(UTC)
+    headers = [
+        _SPEC_VERSION,
+        ("ce_id", env.id.encode()),
+        ("ce_type", env.type.encode()),
+        ("ce_source", env.source.encode()),
+        ("ce_time", (time.isoformat()[:-6] + "Z").encode()),  # "+00:00" cut off
+        _CONTENT_TYPE,
+        ("ce_correlationid", env.correlation_id.encode()),
+    ]
+    if env.causation_id is not None:
+        headers.append(("ce_causationid", env.causation_id.encode()))
+    return headers
+
+
+def read_envelope(
+    headers: Iterable[tuple[str, str | bytes | None]] | None, *, received_at: datetime | None = None
+) -> Envelope | None:
+    """The envelope in a record's headers; None if there is no `ce_id`, that is, if the record is no CloudEvent.
+
+    Never fails on what other producers wrote: only `ce_id` is needed. A missing correlation id means that the event
+    starts its own flow, so its own id stands in. A header given twice counts with its last value, as in Kafka.
+
+    Args:
+        headers: The record's headers; values may be missing or not UTF-8 (what is not is replaced).
+        received_at: Stands in for a missing or malformed `ce_time` (say the record's timestamp); default: now.
+    """
+    if not headers:
+        return None
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if name.startswith("ce_") and value is not None:
+            found[name] = value if isinstance(value, str) else value.decode("utf-8", "replace")
+    event_id = found.get("ce_id")
+    if not event_id:
+        return None
+    return Envelope(
+        id=event_id,
+        type=found.get("ce_type", ""),
+        source=found.get("ce_source", ""),
+        time=_time(found.get("ce_time")) or received_at or datetime.now(UTC),
+        correlation_id=found.get("ce_correlationid") or event_id,
+        causation_id=found.get("ce_causationid") or None,
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,128 @@
+"""The Avro schema of an event class."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+from ottla.errors import EventDefinitionError
+from ottla.events.defaults import default_json
+from ottla.events.derivation import record_shape
+from ottla.events.fields import MISSING
+from ottla.events.shapes import (
+    LOGICAL_TYPES,
+    Array,
+    DecimalNumber,
+    Enumeration,
+    Logical,
+    Map,
+    Record,
+    RecordField,
+    Scalar,
+    Shape,
+    Union,
+    avro_branch,
+)
+
+
+def avro_schema(cls: type) -> dict[str, Any]:
+    """The Avro schema derived from a class with fields (dataclass, msgspec.Struct, pydantic v2 model, attrs).
+
+    | Python | Avro |
+    |---|---|
+    | str, bool, bytes, None | string, boolean, bytes, null |
+    | int, float | long, double |
+    | Decimal | bytes, `decimal` of 38 digits with 9 after the point; `Annotated[Decimal, Digits(12, 2)]` or pydantic's max_digits and decimal_places for others |
+    | datetime | long, `timestamp-micros`: the instant; it must be aware and comes back in UTC |
+    | date, time | int `date`, long `time-micros` |
+    | timedelta | long, `timedelta-micros` (Ottla's own: Avro's duration knows no negative and no microsecond) |
+    | UUID | string, `uuid` |
+    | Enum | enum; symbols are the values if all are strings Avro allows as names, else the members' names; `__ottla_default__ = "NAME"` in the class body becomes the enum's default |
+    | Literal of strings | enum `<Record><Field>` if all are names Avro allows, else string; both refuse other values |
+    | list, tuple[X, ...], set, frozenset, Sequence | array |
+    | dict[str, X] | map |
+    | X \\| Y, Optional | union; null first, unless the default belongs to another branch |
+    | a class with fields | record, in its parent's namespace unless `@event` gives it one |
+
+    Defaults that are the same for every instance are in the schema; `default_factory=uuid4` is not.
+
+    Raises:
+        EventDefinitionError: A field has a type no schema can be derived from.
+    """
+    copy: dict[str, Any] = json.loads(schema_text(cls))
+    return copy
+
+
+@functools.lru_cache(maxsize=4096)
+def schema_text(cls: type) -> str:
+    """The same as compact JSON text: what is registered."""
+    return json.dumps(_Rendering().render(record_shape(cls), ""), separators=(",", ":"), ensure_ascii=False)
+
+
+class _Rendering:
+    """One walk over a shape; a named type is spelled out where it comes first and named after that."""
+
+    def __init__(self) -> None:
+        self._defined: set[str] = set()
+
+    def render(self, shape: Shape, namespace: str) -> Any:
+        match shape:
+            case Scalar(kind=kind):
+                return kind
+            case Logical(kind=kind):
+                base, logical = LOGICAL_TYPES[kind]
+                return {"type": base, "logicalType": logical}
+            case DecimalNumber(digits=digits):
+                return {
+                    "type": "bytes",
+                    "logicalType": "decimal",
+                    "precision": digits.precision,
+                    "scale": digits.scale,
+                }
+            case Array(item=item):
+                return {"type": "array", "items": self.render(item, namespace)}
+            case Map(value=value):
+                return {"type": "map", "values": self.render(value, namespace)}
+            case Union(branches=branches):
+                return [self.render(branch, namespace) for branch in branches]
+            case Record() | Enumeration():
+                return self._named(shape, namespace)
+
+    def _named(self, shape: Record | Enumeration, namespace: str) -> Any:
+        full_name = avro_branch(shape)
+        if full_name in self._defined:
+            if namespace and not shape.namespace:
+                raise EventDefinitionError(
+                    f"{shape.name} has no namespace but is used again inside namespace {namespace!r}, where Avro cannot "
+                    "name it. Give it a namespace with @event(..., namespace=...)"
+                )
+            return shape.name if shape.namespace == namespace else full_name
+        self._defined.add(full_name)
+        rendered: dict[str, Any] = {
+            "type": "record" if isinstance(shape, Record) else "enum",
+            "name": shape.name,
+        }
+        if shape.namespace != namespace:
+            rendered["namespace"] = shape.namespace
+        if isinstance(shape, Record):
+            rendered["fields"] = [self._field(shape, field) for field in shape.fields]
+            return rendered
+        rendered["symbols"] = list(shape.symbols)
+        if shape.default is not None:
+            rendered["default"] = shape.default
+        return rendered
+
+    def _field(self, record: Record, field: RecordField) -> dict[str, Any]:
+        rendered: dict[str, Any] = {"name": field.name, "type": self.render(field.shape, record.namespace)}
+        if field.default is not MISSING:
+            try:
+                rendered["default"] = default_json(field.shape, field.default)
+            except (TypeError, ValueError, ArithmeticError) as error:
+                raise EventDefinitionError(
+                    f"{record.cls.__qualname__}.{field.attribute}: the default {field.default!r} does not fit the "
+                    "field's type. Change the default, or add its type to the field's union"
+                ) from error
+        if field.aliases:
+            rendered["aliases"] = list(field.aliases)
+        return rendered
