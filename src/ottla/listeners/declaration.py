@@ -53,7 +53,7 @@ def declare(function: Handler, types: tuple[type, ...], *, name: str | None, ret
         ConfigurationError: The signature cannot be served; the message says which parameter.
         EventDefinitionError: A class is not an event.
     """
-    label = getattr(function, "__qualname__", repr(function))
+    label = str(getattr(function, "__qualname__", repr(function)))
     parameters = list(inspect.signature(function).parameters.values())
     hints = _hints(function, label)
     if not parameters:
@@ -77,7 +77,7 @@ def declare(function: Handler, types: tuple[type, ...], *, name: str | None, ret
         takes_context = True
     positional = takes_context and rest[0].kind is not inspect.Parameter.KEYWORD_ONLY
     return Listener(
-        name=name or getattr(function, "__name__", label),
+        name=name or str(getattr(function, "__name__", label)),
         call=_adapt(function, rest[0].name if takes_context else None, positional),
         events=tuple(event_type(cls) for cls in wanted),
         is_async=inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function),

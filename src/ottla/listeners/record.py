@@ -206,7 +206,7 @@ class RecordProcessor:
             self._loop.call_soon_threadsafe(later, wait)
 
         def later(wait: float) -> None:
-            timer = self._loop.call_later(wait, lambda: retry(timer))
+            timer: asyncio.TimerHandle = self._loop.call_later(wait, lambda: retry(timer))
             self._timers.add(timer)
 
         def retry(timer: asyncio.TimerHandle) -> None:
