@@ -62,22 +62,24 @@ def broker_kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def broker(request: pytest.FixtureRequest, broker_kind: str) -> Broker:
     """The session's broker of each kind. Tests share it: use topics and groups of your own, and leave it running."""
+    _count_for(request, _broker_name(broker_kind))
     shared: Broker = request.getfixturevalue("kafka" if broker_kind == "embedded" else "apache_kafka")
-    _count_for(request, _broker_name(shared))
     return shared
 
 
 @pytest.fixture
 def own_broker(request: pytest.FixtureRequest, broker_kind: str) -> Iterator[Broker]:
     """A broker of each kind for this test alone, to be killed and restarted at will."""
+    _count_for(request, _broker_name(broker_kind))
     own = _start(request.config, EmbeddedBroker if broker_kind == "embedded" else RealKafka)
-    _count_for(request, _broker_name(own))
     yield own
     own.close()
 
 
-def _broker_name(broker: Broker) -> str:
-    return f"{broker.name} {broker.version}" if isinstance(broker, RealKafka) else EMBEDDED
+def _broker_name(kind: str) -> str:
+    if kind == "embedded" or KafkaHome.missing():
+        return EMBEDDED if kind == "embedded" else RealKafka.name
+    return f"{RealKafka.name} {KafkaHome.find().version}"
 
 
 @pytest.fixture
