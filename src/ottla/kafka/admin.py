@@ -137,7 +137,7 @@ class Admin:
     def describe_topic(self, name: str) -> TopicInfo:
         topic = self._metadata(name).topics[name]
         if topic.error is not None:
-            raise KafkaError(f"topic {name}: {topic.error} at {self._settings.bootstrap_servers}")
+            raise KafkaError(f"topic {name}: {topic.error.str()} at {self._settings.bootstrap_servers}")
         earliest = self._offsets({(name, p): rd.OffsetSpec.earliest() for p in topic.partitions})
         latest = self._offsets({(name, p): rd.OffsetSpec.latest() for p in topic.partitions})
         resource = rd.ConfigResource(rd.ConfigResource.Type.TOPIC, name)

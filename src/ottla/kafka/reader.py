@@ -55,7 +55,8 @@ class TopicReader:
             ) from error
         if found.error is not None or not found.partitions:
             self._consumer.close()
-            raise KafkaError(f"topic {topic}: {found.error or 'has no partitions'} at {settings.bootstrap_servers}")
+            reason = found.error.str() if found.error is not None else "it has no partitions"
+            raise KafkaError(f"topic {topic}: {reason} at {settings.bootstrap_servers}")
         self.partitions: list[int] = sorted(found.partitions) if start is None else sorted(start)
         self._consumer.assign(
             [
@@ -96,7 +97,7 @@ class TopicReader:
                 elif error.code() == confluent_kafka.KafkaError._PARTITION_EOF:
                     open_partitions.discard(message.partition() or 0)
                 elif not error.retriable():
-                    raise KafkaError(f"topic {self.topic}, partition {message.partition()}: {error}")
+                    raise KafkaError(f"topic {self.topic}, partition {message.partition()}: {error.str()}")
 
     def follow(self, timeout_s: float) -> Iterator[Record]:
         """Yields the records that arrive within `timeout_s`, then returns; call it again to go on."""
@@ -109,7 +110,7 @@ class TopicReader:
             if error is None:
                 yield Record.of(message)  # type: ignore[arg-type]  # the library types topic() as optional
             elif error.code() != confluent_kafka.KafkaError._PARTITION_EOF and not error.retriable():
-                raise KafkaError(f"topic {self.topic}, partition {message.partition()}: {error}")
+                raise KafkaError(f"topic {self.topic}, partition {message.partition()}: {error.str()}")
 
 
 def read_topic(settings: KafkaSettings, topic: str, *, timeout_s: float = 10.0) -> Iterator[Record]:
