@@ -134,7 +134,7 @@ class Loader:
                 if answer is not None:
                     with self._lock:
                         self.answers[invoice.invoice_no] = answer
-        except Exception as error:  # noqa: BLE001  (handed to `place`, which raises it)
+        except Exception as error:
             self.failure = error
         finally:
             client.close()

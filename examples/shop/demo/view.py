@@ -13,7 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from shop.demo.watch import OrderLine, ServiceSample, Snapshot
+from shop.demo.read_model import OrderLine
+from shop.demo.watch import ServiceSample, Snapshot
 
 _STATE_STYLE = {"ready": "green", "starting": "yellow", "unhealthy": "bold red", "ended": "bold red"}
 _STATUS_STYLE = {"shipped": "green", "cancelled": "yellow", "declined": "red", "out_of_stock": "magenta"}
@@ -121,7 +122,7 @@ def totals_line(progress: Progress) -> str:
         f"{placed.get('known', 0)} known already" if placed.get("known") else "",
         f"{placed.get('rejected', 0)} rejected",
     ]
-    outcomes = [f"{count} {name.replace('_', ' ')}" for name, count in snapshot.totals.items() if count]
+    outcomes = [f"{count} {name.replace('_', ' ')}" for name, count in snapshot.totals.by_status.items() if count]
     return ", ".join(part for part in parts if part) + (" | orders: " + ", ".join(outcomes) if outcomes else "")
 
 
@@ -161,7 +162,7 @@ def _totals(progress: Progress) -> RenderableType:
     if waiting > 0:
         invoices.append(f" + {waiting:,} being placed")
     outcomes = Text.assemble(("orders    ", "dim"))
-    for name, count in progress.snapshot.totals.items():
+    for name, count in progress.snapshot.totals.by_status.items():
         outcomes.append(f"{count:,} {name.replace('_', ' ')}", style=_STATUS_STYLE.get(name, "cyan"))
         outcomes.append("   ")
     grid.add_row(invoices)

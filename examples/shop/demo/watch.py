@@ -1,4 +1,4 @@
-"""Looks at the running shop from outside: health, metrics and the orders' read model, over HTTP."""
+"""Looks at the running shop: the services' health and metrics over HTTP, the orders in the read model."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from shop.demo.pipeline import Pipeline, Service
+from shop.demo.read_model import OrderLine, ReadModel, Totals
 
 _TIMEOUT_S = 2.0
 
@@ -37,28 +37,12 @@ class ServiceSample:
 
 
 @dataclass(frozen=True)
-class OrderLine:
-    """One order as the read model shows it."""
-
-    order_id: str
-    invoice_no: str
-    customer_id: str
-    country: str
-    total: str
-    status: str
-    history: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """The shop at one moment."""
 
     services: tuple[ServiceSample, ...] = ()
-    totals: Mapping[str, int] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)
     latest: tuple[OrderLine, ...] = ()
-
-    def total(self, *statuses: str) -> int:
-        return sum(self.totals.get(status, 0) for status in statuses)
 
 
 class Watch:
@@ -69,16 +53,14 @@ class Watch:
         self._latest_count = latest
         self._clients = {name: Client(service.url) for name, service in pipeline.services.items()}
         self._before: dict[str, tuple[float, int]] = {}
+        self._read_model = ReadModel(pipeline.services["orders"].database_url)
         self.snapshot = Snapshot()
 
     def take(self) -> Snapshot:
         """Asks all services now."""
         samples = tuple(self._sample(service) for service in self._pipeline.services.values())
-        totals, latest = self.snapshot.totals, self.snapshot.latest
-        orders = self._clients["orders"]
-        answer = orders.json(f"/orders?limit={self._latest_count}")
-        if answer is not None and answer[0] == 200:
-            totals, latest = read_orders(answer[1])
+        totals = self._read_model.totals() or self.snapshot.totals
+        latest = self._read_model.latest(self._latest_count)
         self.snapshot = Snapshot(samples, totals, latest)
         return self.snapshot
 
@@ -125,7 +107,7 @@ class Watcher(threading.Thread):
 
     def stop(self) -> None:
         self._stopping.set()
-        self.join(_TIMEOUT_S * 2)
+        self.join(_TIMEOUT_S)
 
 
 def read_metrics(text: str) -> dict[str, float]:

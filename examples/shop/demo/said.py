@@ -1,0 +1,135 @@
+"""What was said: every event in the shop's topics, and every dead letter, read from the first record to the last.
+
+Events are told apart by their id: an event that lies in its topic twice (published again after a crash) is one event.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from ottla import KafkaSettings, Record, event_type
+from ottla.errors import DecodeError
+from ottla.events import read_envelope
+from ottla.kafka.admin import Admin
+from ottla.kafka.reader import read_topic
+from shop import events
+from shop.events import ShopEvent
+
+CLASSES: dict[str, type[ShopEvent]] = {event_type(cls).name: cls for cls in events.ALL}
+TOPICS: tuple[str, ...] = tuple(dict.fromkeys(event_type(cls).topic for cls in events.ALL))
+
+# What the books need to know of an event beyond its ids. The rest is not decoded: the files may be long.
+DECODED: tuple[type[ShopEvent], ...] = (
+    events.OrderCancelled,
+    events.InventoryReserved,
+    events.InventoryReleased,
+)
+
+Place = tuple[str, int, int]
+Decode = Callable[[bytes, type[ShopEvent]], ShopEvent]
+
+
+@dataclass(frozen=True)
+class Told:
+    """One event: its id, the order it is about, the event it followed from, and (for some types) its content."""
+
+    event_id: str
+    order_id: str
+    causation_id: str | None
+    event: ShopEvent | None = None
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A record that a service gave up on: where it lies, what it is about, and why."""
+
+    place: Place
+    order_id: str
+    event_id: str | None
+    reason: str
+
+
+@dataclass
+class Said:
+    """Everything that was said in the shop.
+
+    Attributes:
+        events: By type name and event id.
+        copies: How many records repeat an event that was there before.
+        strangers: Where records lie that are no event of the shop.
+        dead: Dead letters by service and the place of their record.
+    """
+
+    events: dict[str, dict[str, Told]] = field(default_factory=lambda: {name: {} for name in CLASSES})
+    copies: int = 0
+    strangers: set[Place] = field(default_factory=set)
+    dead: dict[str, dict[Place, DeadLetter]] = field(default_factory=lambda: defaultdict(dict))
+
+    def of(self, cls: type[ShopEvent]) -> dict[str, Told]:
+        """The events of one type, by id."""
+        return self.events[event_type(cls).name]
+
+    def add(self, record: Record, decode: Decode) -> None:
+        """Takes in one record of one of the shop's topics."""
+        envelope = read_envelope(record.headers)
+        cls = CLASSES.get(envelope.type) if envelope else None
+        if envelope is None or cls is None or event_type(cls).topic != record.topic or record.value is None:
+            self.strangers.add((record.topic, record.partition, record.offset))
+            return
+        known = self.events[envelope.type]
+        if envelope.id in known:
+            self.copies += 1
+            return
+        content = None
+        if cls in DECODED:
+            try:
+                content = decode(record.value, cls)
+            except DecodeError:
+                self.strangers.add((record.topic, record.partition, record.offset))
+                return
+        known[envelope.id] = Told(envelope.id, _text(record.key), envelope.causation_id, content)
+
+    def add_dead(self, record: Record) -> None:
+        """Takes in one record of a dead-letter topic."""
+        headers = dict(record.headers)
+        place = (
+            _text(headers.get("kafka_dlt-original-topic")),
+            _number(">i", headers.get("kafka_dlt-original-partition")),
+            _number(">q", headers.get("kafka_dlt-original-offset")),
+        )
+        envelope = read_envelope(record.headers)
+        self.dead[_text(headers.get("ottla-service"))][place] = DeadLetter(
+            place,
+            _text(record.key),
+            envelope.id if envelope else None,
+            _text(headers.get("kafka_dlt-exception-message")),
+        )
+
+
+def read_said(kafka: KafkaSettings, decode: Decode, topics: Iterable[str] = TOPICS) -> Said:
+    """Reads all topics and their dead-letter topics to their present ends. A topic that does not exist holds nothing.
+
+    Raises:
+        BrokerUnavailable: No broker answers.
+    """
+    said = Said()
+    existing = Admin(kafka).topics()
+    for topic in topics:
+        if topic in existing:
+            for record in read_topic(kafka, topic):
+                said.add(record, decode)
+        if f"{topic}-dlq" in existing:
+            for record in read_topic(kafka, f"{topic}-dlq"):
+                said.add_dead(record)
+    return said
+
+
+def _text(value: bytes | None) -> str:
+    return value.decode("utf-8", "replace") if value else ""
+
+
+def _number(form: str, value: bytes | None) -> int:
+    return int(struct.unpack(form, value)[0]) if value and len(value) == struct.calcsize(form) else -1
