@@ -10,34 +10,34 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .app import App as App
-    from .errors import ConfigurationError as ConfigurationError
-    from .errors import DecodeError as DecodeError
-    from .errors import EncodeError as EncodeError
-    from .errors import EventDefinitionError as EventDefinitionError
-    from .errors import HandlerError as HandlerError
-    from .errors import OttlaError as OttlaError
-    from .errors import PublishError as PublishError
-    from .errors import RegistryRejected as RegistryRejected
-    from .errors import RegistryUnavailable as RegistryUnavailable
-    from .events import Envelope as Envelope
-    from .events import derived_event_id as derived_event_id
-    from .events import event as event
-    from .events import event_type as event_type
-    from .events import new_event_id as new_event_id
-    from .kafka.record import Record as Record
-    from .kafka.record import RecordMetadata as RecordMetadata
-    from .listeners.context import Context as Context
-    from .listeners.retry import Retry as Retry
-    from .listeners.retry import exponential as exponential
-    from .listeners.retry import fixed as fixed
-    from .settings import DatabaseSettings as DatabaseSettings
-    from .settings import HttpSettings as HttpSettings
-    from .settings import KafkaSettings as KafkaSettings
-    from .settings import ListenerSettings as ListenerSettings
-    from .settings import RegistrySettings as RegistrySettings
-    from .settings import Settings as Settings
-    from .settings import load_settings as load_settings
+    from ottla.app import App as App
+    from ottla.errors import ConfigurationError as ConfigurationError
+    from ottla.errors import DecodeError as DecodeError
+    from ottla.errors import EncodeError as EncodeError
+    from ottla.errors import EventDefinitionError as EventDefinitionError
+    from ottla.errors import HandlerError as HandlerError
+    from ottla.errors import OttlaError as OttlaError
+    from ottla.errors import PublishError as PublishError
+    from ottla.errors import RegistryRejected as RegistryRejected
+    from ottla.errors import RegistryUnavailable as RegistryUnavailable
+    from ottla.events import Envelope as Envelope
+    from ottla.events import derived_event_id as derived_event_id
+    from ottla.events import event as event
+    from ottla.events import event_type as event_type
+    from ottla.events import new_event_id as new_event_id
+    from ottla.kafka.record import Record as Record
+    from ottla.kafka.record import RecordMetadata as RecordMetadata
+    from ottla.listeners.context import Context as Context
+    from ottla.listeners.retry import Retry as Retry
+    from ottla.listeners.retry import exponential as exponential
+    from ottla.listeners.retry import fixed as fixed
+    from ottla.settings import DatabaseSettings as DatabaseSettings
+    from ottla.settings import HttpSettings as HttpSettings
+    from ottla.settings import KafkaSettings as KafkaSettings
+    from ottla.settings import ListenerSettings as ListenerSettings
+    from ottla.settings import RegistrySettings as RegistrySettings
+    from ottla.settings import Settings as Settings
+    from ottla.settings import load_settings as load_settings
 
 _HOMES = {
     # services

@@ -10,25 +10,25 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
-from .errors import BrokerUnavailable, ConfigurationError, KafkaError, PublishError, RegistryUnavailable
-from .events import event_type, new_event_id
-from .kafka.admin import Admin
-from .kafka.producer import Producer
-from .kafka.record import RecordMetadata
-from .listeners.deadletter import dead_letter_topic
-from .listeners.declaration import Listener, declare
-from .listeners.dispatch import Dispatcher
-from .listeners.outputs import Outputs
-from .listeners.record import UNDECODED, RecordProcessor
-from .listeners.retry import Retry
-from .listeners.runner import ListenerRunner
-from .observability.health import Health
-from .observability.metrics import Metrics
-from .observability.routes import routes
-from .registry.client import RegistryClient
-from .serde.deserializer import Deserializer
-from .serde.serializer import Serializer
-from .settings import Settings, load_settings
+from ottla.errors import BrokerUnavailable, ConfigurationError, KafkaError, PublishError, RegistryUnavailable
+from ottla.events import event_type, new_event_id
+from ottla.kafka.admin import Admin
+from ottla.kafka.producer import Producer
+from ottla.kafka.record import RecordMetadata
+from ottla.listeners.deadletter import dead_letter_topic
+from ottla.listeners.declaration import Listener, declare
+from ottla.listeners.dispatch import Dispatcher
+from ottla.listeners.outputs import Outputs
+from ottla.listeners.record import UNDECODED, RecordProcessor
+from ottla.listeners.retry import Retry
+from ottla.listeners.runner import ListenerRunner
+from ottla.observability.health import Health
+from ottla.observability.metrics import Metrics
+from ottla.observability.routes import routes
+from ottla.registry.client import RegistryClient
+from ottla.serde.deserializer import Deserializer
+from ottla.serde.serializer import Serializer
+from ottla.settings import Settings, load_settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Hook = Callable[[], Awaitable[None] | None]

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from .errors import ConfigurationError
+from ottla.errors import ConfigurationError
 
 PREFIX = "OTTLA_"
 

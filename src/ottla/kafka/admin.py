@@ -9,9 +9,9 @@ import confluent_kafka
 import msgspec
 from confluent_kafka import admin as untyped_admin
 
-from ..errors import BrokerUnavailable, KafkaError
-from ..settings import KafkaSettings
-from .config import client_config
+from ottla.errors import BrokerUnavailable, KafkaError
+from ottla.kafka.config import client_config
+from ottla.settings import KafkaSettings
 
 rd = cast(Any, untyped_admin)  # the library's admin module exports its names without types
 

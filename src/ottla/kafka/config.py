@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from ..settings import KafkaSettings
+from ottla.settings import KafkaSettings
 
 # Options that are not librdkafka's but its Python binding's: their underscores stay.
 PYTHON_OPTIONS = frozenset({"error_cb", "oauth_cb", "on_commit", "on_delivery", "stats_cb", "throttle_cb"})

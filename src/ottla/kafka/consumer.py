@@ -7,8 +7,8 @@ from typing import Any
 
 import confluent_kafka
 
-from ..settings import KafkaSettings, ListenerSettings
-from .config import client_config
+from ottla.kafka.config import client_config
+from ottla.settings import KafkaSettings, ListenerSettings
 
 TopicPartition = confluent_kafka.TopicPartition
 

@@ -11,10 +11,10 @@ from typing import Any, cast
 
 import confluent_kafka
 
-from ..errors import PublishError
-from ..settings import KafkaSettings
-from .config import client_config
-from .record import RecordMetadata
+from ottla.errors import PublishError
+from ottla.kafka.config import client_config
+from ottla.kafka.record import RecordMetadata
+from ottla.settings import KafkaSettings
 
 log = logging.getLogger("ottla.kafka")
 

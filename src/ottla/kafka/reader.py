@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import confluent_kafka
 
-from ..errors import BrokerUnavailable, KafkaError
-from ..settings import KafkaSettings
-from .config import client_config
-from .record import Record
+from ottla.errors import BrokerUnavailable, KafkaError
+from ottla.kafka.config import client_config
+from ottla.kafka.record import Record
+from ottla.settings import KafkaSettings
 
 
 class TopicReader:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from ..events import Envelope, read_envelope
-from ..events.ids import derived_event_id
-from ..kafka.record import Headers, Message
+from ottla.events import Envelope, read_envelope
+from ottla.events.ids import derived_event_id
+from ottla.kafka.record import Headers, Message
 
 
 class Context:

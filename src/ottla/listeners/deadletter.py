@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import traceback
 
-from ..kafka.record import Headers, Message
+from ottla.kafka.record import Headers, Message
 
 STACKTRACE_BYTES_MAX = 8192
 """A dead letter carries the record's bytes besides: a long trace must not push it over `max.message.bytes`."""

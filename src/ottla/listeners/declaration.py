@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigurationError
-from ..events import EventType, event_type
-from .context import Context
-from .retry import Retry
+from ottla.errors import ConfigurationError
+from ottla.events import EventType, event_type
+from ottla.listeners.context import Context
+from ottla.listeners.retry import Retry
 
 Handler = Callable[..., Any]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..errors import ConfigurationError, DecodeError, UnknownEventType
-from ..events import EventType
-from ..kafka.record import Message
-from ..serde.deserializer import Deserializer
-from .declaration import Listener
+from ottla.errors import ConfigurationError, DecodeError, UnknownEventType
+from ottla.events import EventType
+from ottla.kafka.record import Message
+from ottla.listeners.declaration import Listener
+from ottla.serde.deserializer import Deserializer
 
 
 class Dispatcher:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from ..events import Envelope, derived_event_id, envelope_headers, event_type
-from ..kafka.producer import Producer
-from ..serde.serializer import Serializer
-from .context import Context
+from ottla.events import Envelope, derived_event_id, envelope_headers, event_type
+from ottla.kafka.producer import Producer
+from ottla.listeners.context import Context
+from ottla.serde.serializer import Serializer
 
 
 class Outgoing:

@@ -7,10 +7,10 @@ import threading
 from collections import deque
 from concurrent.futures import Executor
 
-from ..kafka.record import Message
-from .offsets import OffsetTracker
-from .record import RecordProcessor
-from .steps import walk, walk_async
+from ottla.kafka.record import Message
+from ottla.listeners.offsets import OffsetTracker
+from ottla.listeners.record import RecordProcessor
+from ottla.listeners.steps import walk, walk_async
 
 TURN_RECORDS = 200
 """Records a sync partition handles before it gives its thread to the next one."""

@@ -8,18 +8,18 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-from ..errors import DecodeError, PublishError, RegistryUnavailable
-from ..kafka.producer import Producer
-from ..kafka.record import Message
-from .context import Context
-from .deadletter import dead_letter_headers, dead_letter_topic
-from .declaration import Listener
-from .dispatch import Dispatcher
-from .hooks import Conditions, Observer
-from .offsets import OffsetTracker
-from .outputs import Outgoing, Outputs
-from .retry import Retry
-from .steps import Call, Sleep, Way
+from ottla.errors import DecodeError, PublishError, RegistryUnavailable
+from ottla.kafka.producer import Producer
+from ottla.kafka.record import Message
+from ottla.listeners.context import Context
+from ottla.listeners.deadletter import dead_letter_headers, dead_letter_topic
+from ottla.listeners.declaration import Listener
+from ottla.listeners.dispatch import Dispatcher
+from ottla.listeners.hooks import Conditions, Observer
+from ottla.listeners.offsets import OffsetTracker
+from ottla.listeners.outputs import Outgoing, Outputs
+from ottla.listeners.retry import Retry
+from ottla.listeners.steps import Call, Sleep, Way
 
 UNDECODED = "(undecoded)"
 """Stands for the handler in metrics and dead letters of records that never reached one."""

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..errors import ConfigurationError, DecodeError, EncodeError
+from ottla.errors import ConfigurationError, DecodeError, EncodeError
 
 Backoff = Callable[[int], float]
 """Given the number of failed attempts (1, 2, ...), the seconds to wait before the next one."""

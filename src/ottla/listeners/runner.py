@@ -22,14 +22,14 @@ from typing import Any
 
 import msgspec
 
-from ..kafka.consumer import TopicPartition, group_consumer
-from ..kafka.producer import Producer
-from ..kafka.record import Message
-from ..settings import Settings
-from .declaration import Listener
-from .hooks import Conditions, Observer
-from .partition import PartitionWorker
-from .record import RecordProcessor
+from ottla.kafka.consumer import TopicPartition, group_consumer
+from ottla.kafka.producer import Producer
+from ottla.kafka.record import Message
+from ottla.listeners.declaration import Listener
+from ottla.listeners.hooks import Conditions, Observer
+from ottla.listeners.partition import PartitionWorker
+from ottla.listeners.record import RecordProcessor
+from ottla.settings import Settings
 
 POLL_S = 0.1
 LAG_INTERVAL_S = 1.0

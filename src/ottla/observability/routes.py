@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from .health import Health
-from .metrics import CONTENT_TYPE, Metrics
+from ottla.observability.health import Health
+from ottla.observability.metrics import CONTENT_TYPE, Metrics
 
 
 def routes(health: Health, metrics: Metrics) -> list[Route]:
