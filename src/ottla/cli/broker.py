@@ -1,0 +1,59 @@
+"""`ottla broker`: runs the embedded broker."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+class Flush(StrEnum):
+    """What an acknowledgement promises; see ottla.broker.BrokerConfig."""
+
+    ack = "ack"
+    interval = "interval"
+    none = "none"
+
+
+@app.command()
+def broker(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where everything is kept.", show_default="a temporary folder, removed at exit"
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="0 picks a free one.")] = 9092,
+    host: Annotated[str, typer.Option(help="Address to listen on and to tell clients.")] = "127.0.0.1",
+    flush: Annotated[
+        Flush,
+        typer.Option(
+            help="When records reach the disk: before they are acknowledged; every second; when the system likes."
+        ),
+    ] = Flush.ack,
+    partitions: Annotated[int, typer.Option(min=1, help="Of a topic created without saying how many.")] = 1,
+    auto_create_topics: Annotated[
+        bool, typer.Option("--auto-create-topics/--no-auto-create-topics", help="Create a topic when it is first used.")
+    ] = True,
+) -> None:
+    """Run the embedded broker: Kafka's protocol for one machine, durable, without a JVM.
+
+    Prints "broker ready on HOST:PORT" once it listens. SIGTERM or Ctrl-C stops it cleanly. It has no security: keep it
+    on loopback.
+    """
+    from ottla.broker import BrokerConfig, serve
+
+    serve(
+        BrokerConfig(
+            data_dir=data,
+            host=host,
+            port=port,
+            flush=flush.value,
+            auto_create_topics=auto_create_topics,
+            partitions=partitions,
+        )
+    )
