@@ -202,6 +202,14 @@ class Admin:
         found = self._wait(results, "read")[group]
         return {(p.topic, p.partition): p.offset for p in found.topic_partitions if p.offset >= 0}
 
+    def reset(self, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Sets what `group` has committed. The group must have no members."""
+        request = confluent_kafka.ConsumerGroupTopicPartitions(
+            group, [confluent_kafka.TopicPartition(topic, p, offset) for (topic, p), offset in offsets.items()]
+        )
+        results = self._client.alter_consumer_group_offsets([request], request_timeout=self._timeout_s)
+        self._wait(results, "reset")
+
     def lag(self, group: str) -> list[PartitionLag]:
         """How far `group` is behind on every partition of every topic it has committed anything on."""
         committed = self.committed(group)

@@ -1,0 +1,392 @@
+"""What a running App promises, on the embedded broker and on Apache Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from ottla import App, Context, PublishError, Retry, derived_event_id, event_type, fixed
+from ottla.events import read_envelope
+from ottla.testing import Broker, EmbeddedRegistry
+from tests.listeners.harness import World, eventually, headers_of
+
+
+@pytest.fixture(scope="session")
+def listener_registries() -> Iterator[dict[str, EmbeddedRegistry]]:
+    started: dict[str, EmbeddedRegistry] = {}
+    yield started
+    for registry in started.values():
+        registry.close()
+
+
+@pytest.fixture
+def world(broker: Broker, listener_registries: dict[str, EmbeddedRegistry]) -> World:
+    registry = listener_registries.get(broker.bootstrap_servers)
+    if registry is None:
+        registry = listener_registries[broker.bootstrap_servers] = EmbeddedRegistry(broker.bootstrap_servers)
+        registry.start()
+    return World(broker, registry)
+
+
+def _app(world: World, **more: Any) -> App:
+    return App(world.group, settings=world.settings, **more)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_what_a_handler_returns_is_published_with_its_cause_in_the_envelope(world: World, kind: str) -> None:
+    app = _app(world)
+    if kind == "sync":
+
+        @app.listen(world.Ordered)
+        def reserve(order: Any, ctx: Context) -> Any:
+            return world.Reserved(order.order_id, by=ctx.service)
+    else:
+
+        @app.listen(world.Ordered)
+        async def reserve(order: Any, ctx: Context) -> Any:
+            return world.Reserved(order.order_id, by=ctx.service)
+
+    async with app.running():
+        sent = await app.publish(world.Ordered("o-1"), event_id="e-1", correlation_id="c-1")
+        (record,) = await eventually(lambda: world.records(world.stock), what="the reservation")
+    assert sent.offset == 0
+    envelope = read_envelope(record.headers)
+    assert envelope is not None
+    assert envelope.causation_id == "e-1"
+    assert envelope.correlation_id == "c-1"
+    assert envelope.source == f"/{world.group}"
+    assert envelope.id == derived_event_id("e-1", world.group, "reserve", event_type(world.Reserved).name, "0")
+    assert record.key == b"o-1"
+
+
+async def test_generators_and_lists_publish_every_event_in_order(world: World) -> None:
+    app = _app(world)
+
+    @app.listen(world.Ordered)
+    async def many(order: Any) -> AsyncIterator[Any]:
+        yield world.Reserved(order.order_id, by="first")
+        yield world.Reserved(order.order_id, by="second")
+
+    @app.listen(world.Cancelled)
+    def listed(cancelled: Any) -> list[Any]:
+        return [world.Reserved(cancelled.order_id, by="third"), world.Reserved(cancelled.order_id, by="fourth")]
+
+    async with app.running():
+        await app.publish(world.Ordered("o-1"))
+        await app.publish(world.Cancelled("o-1"))
+        records = await eventually(lambda: len(found := world.records(world.stock)) == 4 and found)
+    assert len({read_envelope(record.headers).id for record in records}) == 4  # type: ignore[union-attr]
+    assert [record.value.split(b"\x06o-1")[1][1:] for record in records] == [b"first", b"second", b"third", b"fourth"]
+
+
+async def test_records_of_a_partition_are_handled_in_order_and_committed(world: World) -> None:
+    app = _app(world)
+    seen: list[int] = []
+
+    @app.listen(world.Ordered)
+    def note(order: Any, ctx: Context) -> None:
+        seen.append(ctx.offset)
+
+    async with app.running():
+        await asyncio.gather(*(app.publish(world.Ordered(f"o-{n}")) for n in range(500)))
+        await eventually(lambda: world.committed(world.orders) == 500, what="the commit")
+    assert seen == list(range(500))
+
+
+async def test_a_restarted_service_goes_on_where_it_stopped(world: World) -> None:
+    seen: Counter[str] = Counter()
+
+    async def session(first: int) -> None:
+        app = _app(world)
+
+        @app.listen(world.Ordered)
+        def note(order: Any) -> None:
+            seen[order.order_id] += 1
+
+        async with app.running():
+            for n in range(first, first + 10):
+                await app.publish(world.Ordered(f"o-{n}"))
+            await eventually(lambda: sum(seen.values()) >= first + 10)
+
+    await session(0)
+    await session(10)
+    assert seen == {f"o-{n}": 1 for n in range(20)}
+
+
+async def test_an_unfinished_record_is_never_committed(world: World) -> None:
+    app = _app(world)
+    release = threading.Event()
+    entered = threading.Event()
+
+    @app.listen(world.Ordered)
+    def block(order: Any) -> None:
+        if order.order_id == "stuck":
+            entered.set()
+            release.wait(30)
+
+    async with app.running():
+        for name in ("a", "b", "stuck", "c"):
+            await app.publish(world.Ordered(name))
+        await eventually(entered.is_set)
+        await eventually(lambda: world.committed(world.orders) == 2)
+        for _ in range(5):  # Several commit intervals later it is still so.
+            await asyncio.sleep(0.1)
+            assert world.committed(world.orders) == 2
+        release.set()
+        await eventually(lambda: world.committed(world.orders) == 4)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_failing_handler_is_tried_again_and_later_records_wait(world: World, kind: str) -> None:
+    app = _app(world)
+    calls: list[tuple[str, int]] = []
+
+    def attempt(order: Any, ctx: Context) -> None:
+        calls.append((order.order_id, ctx.attempt))
+        if order.order_id == "flaky" and ctx.attempt < 3:
+            raise TimeoutError("the other system is slow")
+
+    if kind == "sync":
+        app.listen(world.Ordered, retry=Retry(attempts=3, backoff=fixed(0.01)), name="attempt")(attempt)
+    else:
+
+        @app.listen(world.Ordered, retry=Retry(attempts=3, backoff=fixed(0.01)), name="attempt")
+        async def attempt_async(order: Any, ctx: Context) -> None:
+            attempt(order, ctx)
+
+    async with app.running():
+        for name in ("flaky", "next"):
+            await app.publish(world.Ordered(name))
+        await eventually(lambda: world.committed(world.orders) == 2)
+    assert calls == [("flaky", 1), ("flaky", 2), ("flaky", 3), ("next", 1)]
+    page = app.metrics.page().decode()
+    assert f'ottla_records_failed_total{{handler="attempt",service="{world.group}",topic="{world.orders}"}} 2.0' in page
+    assert (
+        f'ottla_records_retried_total{{handler="attempt",service="{world.group}",topic="{world.orders}"}} 2.0' in page
+    )
+    assert (
+        f'ottla_records_handled_total{{handler="attempt",service="{world.group}",topic="{world.orders}"}} 2.0' in page
+    )
+
+
+async def test_a_record_whose_attempts_are_used_up_becomes_a_dead_letter(world: World) -> None:
+    app = _app(world)
+
+    @app.listen(world.Ordered, retry=Retry(attempts=2, backoff=fixed(0.01)))
+    def refuse(order: Any) -> None:
+        if order.order_id == "bad":
+            raise ValueError("no such article") from KeyError("sku-7")
+
+    async with app.running():
+        await app.publish(world.Ordered("bad"), event_id="e-bad")
+        await app.publish(world.Ordered("good"))
+        await eventually(lambda: world.committed(world.orders) == 2)
+        (letter,) = world.dead_letters(world.orders)
+    (original, _) = world.records(world.orders)
+    headers = headers_of(letter)
+    assert (letter.key, letter.value, letter.partition) == (original.key, original.value, original.partition)
+    assert headers["ce_id"] == b"e-bad"
+    assert headers["kafka_dlt-original-topic"] == world.orders.encode()
+    assert struct.unpack(">i", headers["kafka_dlt-original-partition"]) == (0,)
+    assert struct.unpack(">q", headers["kafka_dlt-original-offset"]) == (0,)
+    assert struct.unpack(">q", headers["kafka_dlt-original-timestamp"]) == (original.timestamp_ms,)
+    assert headers["kafka_dlt-original-timestamp-type"] == b"CreateTime"
+    assert headers["kafka_dlt-original-consumer-group"] == world.group.encode()
+    assert headers["kafka_dlt-exception-fqcn"] == b"builtins.ValueError"
+    assert headers["kafka_dlt-exception-cause-fqcn"] == b"builtins.KeyError"
+    assert headers["kafka_dlt-exception-message"] == b"no such article"
+    assert b"in refuse" in headers["kafka_dlt-exception-stacktrace"]
+    assert headers["ottla-attempts"] == b"2"
+    assert headers["ottla-handler"] == b"refuse"
+    assert headers["ottla-service"] == world.group.encode()
+    assert headers["ottla-event-id"] == b"e-bad"
+    assert "ottla_records_dead_lettered_total" in app.metrics.page().decode()
+
+
+async def test_undecodable_bytes_are_dead_lettered_and_the_service_goes_on(world: World) -> None:
+    app = _app(world)
+    seen: list[str] = []
+
+    @app.listen(world.Ordered)
+    def note(order: Any) -> None:
+        seen.append(order.order_id)
+
+    poison = [b"", b"\x01", b"not avro at all", b"\x00\x00\x00\x00", b"\x00\x7f\xff\xff\xff\x02a", b"\xff" * 40]
+    async with app.running():
+        first = await app.publish(world.Ordered("before"))
+        world.write(world.orders, *poison)
+        (record,) = world.records(world.orders)[:1]
+        assert record.value is not None
+        world.write(world.orders, record.value[:-1], record.value + b"\x00")
+        await app.publish(world.Ordered("after"))
+        await eventually(lambda: world.committed(world.orders) == len(poison) + 4)
+        letters = world.dead_letters(world.orders)
+    assert first.offset == 0
+    assert seen == ["before", "after"]
+    assert [letter.value for letter in letters] == [*poison, record.value[:-1], record.value + b"\x00"]
+    for letter in letters:
+        assert headers_of(letter)["kafka_dlt-exception-fqcn"] == b"ottla.errors.DecodeError"
+        assert (
+            f"topic {world.orders}, partition 0, offset".encode() in headers_of(letter)["kafka_dlt-exception-message"]
+        )
+
+
+async def test_an_unknown_event_type_is_dead_lettered_and_a_known_one_passed_over(world: World) -> None:
+    publisher = App(f"{world.group}-publisher", settings=world.settings, events=[world.Ordered, world.Cancelled])
+    strict = _app(world)
+
+    @strict.listen(world.Ordered)
+    def note(order: Any) -> None: ...
+
+    async with publisher.running(), strict.running():
+        await publisher.publish(world.Cancelled("o-1"))
+        await publisher.publish(world.Ordered("o-1"))
+        await eventually(lambda: world.committed(world.orders) == 2)
+        (letter,) = world.dead_letters(world.orders)
+    assert headers_of(letter)["kafka_dlt-exception-fqcn"] == b"ottla.errors.UnknownEventType"
+
+    world.group = f"{world.group}-lenient"
+    lenient = _app(world, events=[world.Cancelled])
+    lenient.listen(world.Ordered)(note)
+    async with lenient.running():
+        await eventually(lambda: world.committed(world.orders) == 2)
+        assert len(world.dead_letters(world.orders)) == 1
+    assert "ottla_records_skipped_total" in lenient.metrics.page().decode()
+
+
+async def test_an_event_that_does_not_fit_its_schema_dead_letters_its_cause_with_nothing_published(
+    world: World,
+) -> None:
+    app = _app(world)
+
+    @app.listen(world.Ordered)
+    def misuse(order: Any) -> list[Any]:
+        return [world.Reserved(order.order_id), world.Reserved(12345)]
+
+    async with app.running():
+        await app.publish(world.Ordered("o-1"))
+        await eventually(lambda: world.committed(world.orders) == 1)
+        (letter,) = world.dead_letters(world.orders)
+        assert world.records(world.stock) == []
+    assert headers_of(letter)["kafka_dlt-exception-fqcn"] == b"ottla.errors.EncodeError"
+
+
+async def test_a_redelivered_record_republishes_the_same_event_ids(world: World) -> None:
+    app = _app(world)
+    calls = 0
+
+    @app.listen(world.Ordered)
+    def reserve(order: Any) -> Any:
+        return world.Reserved(order.order_id)
+
+    async with app.running():
+        await app.publish(world.Ordered("o-1"))
+        await eventually(lambda: world.records(world.stock))
+    world.admin.reset(world.group, {(world.orders, 0): 0})
+    again = _app(world)
+
+    @again.listen(world.Ordered, name="reserve")
+    def reserve_again(order: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return world.Reserved(order.order_id)
+
+    async with again.running():
+        first, second = await eventually(lambda: len(found := world.records(world.stock)) == 2 and found)
+    assert calls == 1
+    assert headers_of(first)["ce_id"] == headers_of(second)["ce_id"]
+
+
+async def test_a_record_waiting_for_its_retry_is_given_up_at_shutdown_and_delivered_again(world: World) -> None:
+    app = _app(world)
+    failed = threading.Event()
+
+    @app.listen(world.Ordered, retry=Retry(attempts=2, backoff=fixed(60)), name="handler")
+    def fail(order: Any) -> None:
+        failed.set()
+        raise TimeoutError
+
+    async with app.running():
+        await app.publish(world.Ordered("o-1"))
+        await eventually(failed.is_set)
+    assert world.committed(world.orders) == 0
+    again = _app(world)
+    seen: list[str] = []
+
+    @again.listen(world.Ordered, name="handler")
+    def note(order: Any) -> None:
+        seen.append(order.order_id)
+
+    async with again.running():
+        await eventually(lambda: seen == ["o-1"])
+    assert world.dead_letters(world.orders) == []
+
+
+async def test_members_of_a_group_share_partitions_and_nothing_is_lost_while_they_come_and_go(world: World) -> None:
+    world.partitions = 4
+    seen: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def member() -> App:
+        app = _app(world)
+
+        @app.listen(world.Ordered)
+        def note(order: Any) -> None:
+            with lock:
+                seen[order.order_id] += 1
+
+        return app
+
+    first, second = member(), member()
+    async with first.running():
+        await asyncio.gather(*(first.publish(world.Ordered(f"a-{n}")) for n in range(200)))
+        async with second.running():
+            await eventually(lambda: first._runner and second._runner and len(second._runner.positions()) == 2)
+            await asyncio.gather(*(first.publish(world.Ordered(f"b-{n}")) for n in range(200)))
+            await eventually(lambda: len(seen) == 400)
+        await asyncio.gather(*(first.publish(world.Ordered(f"c-{n}")) for n in range(200)))
+        await eventually(lambda: len(seen) == 600)
+    # Partitions moved in an orderly way both times, so nothing was handled twice either.
+    assert set(seen.values()) == {1}
+
+
+async def test_a_slow_handler_pauses_its_partition_and_memory_stays_bounded(world: World) -> None:
+    limits = world.settings.listener.__class__(
+        commit_interval_s=0.05, buffered_records_max=10, batch_records=5, session_timeout_s=6.0
+    )
+    settings = world.settings.__class__(kafka=world.settings.kafka, registry=world.settings.registry, listener=limits)
+    app = App(world.group, settings=settings)
+    gate = threading.Event()
+    held: list[int] = []
+
+    @app.listen(world.Ordered)
+    def slow(order: Any) -> None:
+        gate.wait(30)
+
+    async with app.running():
+        await asyncio.gather(*(app.publish(world.Ordered(f"o-{n}")) for n in range(200)))
+        runner = app._runner
+        assert runner is not None
+        worker = await eventually(lambda: next(iter(runner._workers.values()), None))
+        await eventually(lambda: worker.paused)
+        for _ in range(10):
+            held.append(worker.tracker.unfinished)
+            await asyncio.sleep(0.02)
+        gate.set()
+        await eventually(lambda: world.committed(world.orders) == 200)
+    assert max(held) < 10 + 5
+
+
+async def test_publishing_before_kafka_is_there_says_what_it_waits_for(world: World) -> None:
+    kafka = world.settings.kafka.__class__(bootstrap_servers="127.0.0.1:1", publish_timeout_s=0.5)
+    app = App(world.group, settings=world.settings.__class__(kafka=kafka, registry=world.settings.registry))
+    async with app.running():
+        with pytest.raises(PublishError, match=r"cannot publish yet.*Nothing was sent"):
+            await app.publish(world.Ordered("o-1"))
+        assert any("waiting for the broker" in reason for reason in await eventually(app.health.wrong))
