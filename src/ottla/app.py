@@ -123,7 +123,7 @@ class App:
         return hook
 
     def on_stop(self, hook: Function) -> Function:
-        """Runs `hook` after the last record."""
+        """Runs `hook` after the last record; the last declared runs first."""
         self._stopping.append(hook)
         return hook
 
@@ -320,7 +320,8 @@ class App:
             left = await asyncio.to_thread(producer.close, self.settings.listener.drain_timeout_s)
             if left:
                 self._log.error("%d records were not acknowledged before the service stopped", left)
-        for hook in self._stopping:
+        # The last opened closes first, as in a stack of context managers.
+        for hook in reversed(self._stopping):
             await _run(hook)
         self._registry.close()
 
