@@ -1,0 +1,8 @@
+"""The reference shop: five small services that sell real orders over Kafka.
+
+Reading order: `events.py` (what is said), `orders/` (how an order comes in), then `inventory/`, `payments/`,
+`shipping/` and `notifications/` (what becomes of it), and `store.py` (why handling an event twice changes nothing).
+
+Each service is a package of three files: `service.py` (an App and its handlers), `domain.py` (the rules, free of Kafka
+and SQL) and `tables.py` (its own database).
+"""

@@ -1,0 +1,1 @@
+"""Sets aside the articles of orders, and takes them back."""

@@ -1,0 +1,1 @@
+"""Takes orders over HTTP, publishes them, and shows how they stand."""

@@ -1,0 +1,214 @@
+"""The orders database: the commands that were accepted, and the read model built from everybody's events.
+
+The two halves do not touch. A row of `commands` is written when an invoice is accepted, before its event is
+published; the read model is written only by events, as another service's would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    bindparam,
+    case,
+    false,
+    select,
+)
+from sqlalchemy.engine import Connection, Row
+
+from ottla import Context
+from shop.events import OrderCreated, ShopEvent
+from shop.money_column import Money
+from shop.orders import domain
+from shop.store import handled_table
+from shop.upsert import Upsert
+
+metadata = MetaData()
+handled = handled_table(metadata)
+
+commands = Table(
+    "commands",
+    metadata,
+    # Counts up with acceptance, so that events can be published again in the sequence in which they were accepted.
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("command_id", String(64), nullable=False, unique=True),
+    Column("order_id", String(64), nullable=False, index=True),
+    Column("customer_id", String(200), nullable=False),
+    Column("invoice_no", String(40)),
+    Column("invoice_date", DateTime(timezone=True)),
+    Column("fingerprint", String(64), nullable=False),
+    Column("event_type", String(80), nullable=False),
+    Column("event", Text, nullable=False),
+    Column("accepted_at", DateTime(timezone=True), nullable=False),
+    Column("acknowledged", Boolean, nullable=False),
+    # Of an order: the pieces that no cancellation has taken back yet, as JSON {stock_code: quantity}.
+    Column("remaining", Text),
+)
+Index("commands_of_customer", commands.c.customer_id, commands.c.invoice_date)
+Index(
+    "commands_unacknowledged",
+    commands.c.seq,
+    sqlite_where=commands.c.acknowledged == false(),
+    postgresql_where=commands.c.acknowledged == false(),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("order_id", String(64), primary_key=True),
+    Column("invoice_no", String(40)),
+    Column("customer_id", String(200)),
+    Column("country", String(200)),
+    Column("total", Money),
+    Column("progress", Integer, nullable=False),
+)
+Index("orders_by_progress", orders.c.progress, orders.c.order_id)
+
+history = Table(
+    "history",
+    metadata,
+    Column("event_id", String(64), primary_key=True),
+    Column("order_id", String(64), nullable=False, index=True),
+    Column("event_type", String(80), nullable=False),
+    Column("time", DateTime(timezone=True), nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+# --- commands
+
+_insert_command = commands.insert()
+_command = select(commands).where(commands.c.command_id == bindparam("id"))
+_orders_of_customer = (
+    select(commands.c.command_id, commands.c.remaining)
+    .where(
+        commands.c.customer_id == bindparam("customer"),
+        commands.c.invoice_date <= bindparam("until"),
+        commands.c.event_type == OrderCreated.__name__,
+        commands.c.remaining != "{}",
+    )
+    .order_by(commands.c.invoice_date.desc(), commands.c.invoice_no.desc())
+)
+_set_remaining = (
+    commands.update().where(commands.c.command_id == bindparam("id")).values(remaining=bindparam("still_remaining"))
+)
+_acknowledge = commands.update().where(commands.c.command_id == bindparam("id")).values(acknowledged=True)
+_unacknowledged = (
+    select(commands)
+    .where(commands.c.acknowledged == false(), commands.c.accepted_at <= bindparam("until"))
+    .order_by(commands.c.seq)
+    .limit(bindparam("limit"))
+)
+
+
+def command(connection: Connection, command_id: str) -> Row[Any] | None:
+    """The accepted command with this id."""
+    return connection.execute(_command, {"id": command_id}).first()
+
+
+def insert_command(tx: Connection, **values: Any) -> None:
+    """Book an accepted command."""
+    tx.execute(_insert_command, {"accepted_at": datetime.now(UTC), "acknowledged": False, **values})
+
+
+def orders_to_cancel(tx: Connection, customer_id: str, until: datetime) -> Iterable[Row[Any]]:
+    """The customer's orders (id, remaining) of which something remains, the newest first, none later than `until`."""
+    return tx.execute(_orders_of_customer, {"customer": customer_id, "until": until})
+
+
+def set_remaining(tx: Connection, order_id: str, remaining: str) -> None:
+    """Note what cancellations have left of an order."""
+    tx.execute(_set_remaining, {"id": order_id, "still_remaining": remaining})
+
+
+def acknowledge(tx: Connection, command_ids: Iterable[str]) -> None:
+    """Note that Kafka has the events of these commands."""
+    tx.execute(_acknowledge, [{"id": command_id} for command_id in command_ids])
+
+
+def unacknowledged(connection: Connection, until: datetime, limit: int) -> Sequence[Row[Any]]:
+    """Commands accepted before `until` whose events Kafka may not have, in the sequence of their acceptance."""
+    return connection.execute(_unacknowledged, {"until": until, "limit": limit}).all()
+
+
+# --- read model
+
+_insert_history = history.insert()
+_note_order = Upsert(
+    orders,
+    lambda new: {
+        "invoice_no": new.invoice_no,
+        "customer_id": new.customer_id,
+        "country": new.country,
+        "total": new.total,
+    },
+)
+_advance_order = Upsert(
+    orders,
+    lambda new: {"progress": case((new.progress > orders.c.progress, new.progress), else_=orders.c.progress)},
+)
+_order = select(orders).where(orders.c.order_id == bindparam("id"))
+_history = select(history).where(history.c.order_id == bindparam("id")).order_by(history.c.time, history.c.event_id)
+_page = (
+    select(orders).where(orders.c.order_id > bindparam("after")).order_by(orders.c.order_id).limit(bindparam("limit"))
+)
+_page_by_progress = _page.where(orders.c.progress == bindparam("progress"))
+
+
+def project(tx: Connection, event: ShopEvent, ctx: Context) -> None:
+    """Let the read model follow an event."""
+    progress = domain.progress_of(event)
+    tx.execute(
+        _insert_history,
+        {
+            "event_id": ctx.event_id,
+            "order_id": event.order_id,
+            "event_type": type(event).__name__,
+            "time": ctx.timestamp,
+            "detail": domain.detail_of(event),
+        },
+    )
+    if isinstance(event, OrderCreated):
+        _note_order.run(
+            tx,
+            {
+                "order_id": event.order_id,
+                "invoice_no": event.invoice_no,
+                "customer_id": event.customer_id,
+                "country": event.country,
+                "total": event.total,
+                "progress": progress,
+            },
+        )
+    elif progress > domain.Progress.accepted:
+        _advance_order.run(tx, {"order_id": event.order_id, "progress": progress})
+
+
+def order(connection: Connection, order_id: str) -> Row[Any] | None:
+    """An order as its events have left it."""
+    return connection.execute(_order, {"id": order_id}).first()
+
+
+def history_of(connection: Connection, order_id: str) -> Sequence[Row[Any]]:
+    """What happened to an order, oldest first."""
+    return connection.execute(_history, {"id": order_id}).all()
+
+
+def page_of_orders(
+    connection: Connection, progress: domain.Progress | None, limit: int, after: str
+) -> Sequence[Row[Any]]:
+    """Up to `limit` orders whose id comes after `after`, by id; all, or those that stand at `progress`."""
+    if progress is None:
+        return connection.execute(_page, {"limit": limit, "after": after}).all()
+    return connection.execute(_page_by_progress, {"limit": limit, "after": after, "progress": progress}).all()

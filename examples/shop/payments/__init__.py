@@ -1,0 +1,1 @@
+"""Secures the customers' payments."""

@@ -1,0 +1,175 @@
+"""The database of one service, and the rule that makes its handlers idempotent.
+
+Kafka delivers at least once: after a crash a service sees events again. `Store.once` writes three things in one
+transaction: the effect of an event, the event's id in the table `handled`, and the event that the handler answered
+with. When the id is there already, the transaction is rolled back and the stored answer is given again, so whoever
+waits for it gets it even if the crash came between this service's commit and its publishing.
+
+One writer at a time. A decision (is there enough stock? was this order cancelled?) must see all that was decided
+before it, and handlers of several partitions run in several threads. SQLite has one writer anyway; queueing for it
+here costs less than its busy-wait. On PostgreSQL an advisory lock does the same across processes. Transactions are a
+few statements long.
+
+Durability: SQLite runs in WAL with synchronous=NORMAL. A committed transaction survives kill -9 of the service; what
+a power cut can take is the last moments, which is the right trade for a demonstration. Use PostgreSQL where it is
+not.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+from sqlalchemy import Column, MetaData, String, Table, Text, create_engine, event, exc, select, text
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+
+from ottla import App, Context
+from shop.events import ShopEvent, named, type_name
+
+Answer = TypeVar("Answer", bound=ShopEvent | None)
+
+_encode = msgspec.json.Encoder().encode
+
+
+def handled_table(metadata: MetaData) -> Table:
+    """The table of events a service has handled: `answer` is the event it answered with, as JSON, if it did."""
+    return Table(
+        "handled",
+        metadata,
+        Column("event_id", String(64), primary_key=True),
+        Column("event_type", String(80), nullable=False),
+        Column("topic", String(200), nullable=False),
+        Column("answer_type", String(80)),
+        Column("answer", Text),
+    )
+
+
+class Store:
+    """A service's own database, opened when its app starts and closed when it stops.
+
+    The URL comes from the setting `database.url` (`sqlite:///orders.db`, `postgresql+psycopg://user@host/name`);
+    without one, it is a SQLite file `.ottla/shop/<app>.db` below the working folder. Missing tables are created.
+
+    All methods may be called from any thread.
+    """
+
+    def __init__(self, app: App, metadata: MetaData) -> None:
+        self._app = app
+        self._metadata = metadata
+        self._handled = handled_table(metadata) if "handled" not in metadata.tables else metadata.tables["handled"]
+        self._insert_handled = self._handled.insert()
+        self._select_answer = select(self._handled.c.answer_type, self._handled.c.answer)
+        self._writer = threading.Lock()
+        self._engine: Engine | None = None
+        app.on_start(self.open)
+        app.on_stop(self.close)
+
+    def open(self) -> None:
+        """Connect and create what is missing. Raises SQLAlchemy's OperationalError when the database cannot be
+        reached."""
+        self._engine = open_engine(self._app.settings.database.url or f"sqlite:///.ottla/shop/{self._app.name}.db")
+        with self.transaction() as tx:  # the lock: several processes may start at once on one PostgreSQL
+            self._metadata.create_all(tx)
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction that is alone in writing to this database; committed at the end, rolled back on an
+        exception."""
+        engine = self._opened()
+        with self._writer, engine.begin() as tx:
+            if engine.dialect.name == "postgresql":
+                tx.execute(_LOCK, {"name": self._app.name})
+            yield tx
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for queries, which wait for no writer."""
+        with self._opened().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+
+    def once(self, ctx: Context, event: ShopEvent, effect: Callable[[Connection], Answer]) -> Answer:
+        """Let an event take effect if it has not done so before; in either case, give the answer.
+
+        Args:
+            ctx: Where the event came from; its `event_id` is what makes it the same event.
+            event: The event.
+            effect: Writes what follows from the event and returns the event to publish, or None.
+                It runs again when its transaction failed, so it must change nothing but the database.
+        """
+        try:
+            with self.transaction() as tx:
+                answer = effect(tx)
+                tx.execute(
+                    self._insert_handled,
+                    {
+                        "event_id": ctx.event_id,
+                        "event_type": type_name(event),
+                        "topic": ctx.topic,
+                        "answer_type": None if answer is None else type_name(answer),
+                        "answer": None if answer is None else _encode(answer).decode(),
+                    },
+                )
+                return answer
+        except exc.IntegrityError:
+            # Rather than asking first each time, let the primary key notice the rare repetition: it has undone the
+            # effect.
+            with self.reading() as connection:
+                seen = connection.execute(self._select_answer.where(self._handled.c.event_id == ctx.event_id)).first()
+            if seen is None:
+                raise
+            return cast(Answer, _restored(seen.answer_type, seen.answer))
+
+    def _opened(self) -> Engine:
+        if self._engine is None:
+            raise RuntimeError(f"the database of {self._app.name} is not open; the app opens it when it starts")
+        return self._engine
+
+
+# Held until the end of the transaction.
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:name))")
+
+
+def _restored(answer_type: str | None, answer: str | None) -> ShopEvent | None:
+    if answer_type is None or answer is None:
+        return None
+    return msgspec.json.decode(answer, type=named(answer_type))
+
+
+def open_engine(address: str) -> Engine:
+    """An engine for SQLite or PostgreSQL whose transactions take the write lock at their beginning."""
+    url = make_url(address)
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    _make_folder(url)
+    engine = create_engine(url, connect_args={"timeout": 30})
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _make_folder(url: URL) -> None:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    # The driver would begin transactions on its own, and late: a transaction that reads before it writes could then
+    # fail with "database is locked" instead of waiting. So it is told not to, and `_begin_immediate` does.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
