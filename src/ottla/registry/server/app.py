@@ -1,0 +1,41 @@
+"""The ASGI application: every resource, Confluent's error shape, one way of reading paths."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ...errors import RegistryRejected
+from . import http
+from .registry import Registry
+from .resources import associations, compatibility, config, contexts, health, mode, schemas, subjects
+
+RESOURCES = (subjects, schemas, config, mode, compatibility, associations, contexts, health)
+
+
+def create_app(registry: Registry) -> ASGIApp:
+    """The application for a registry whose log the caller starts and closes."""
+    app = Starlette(
+        routes=[route for resource in RESOURCES for route in resource.routes(registry)],
+        exception_handlers={
+            RegistryRejected: http.rejected,
+            HTTPException: http.http_error,
+            Exception: http.failed,
+        },
+    )
+    app.router.redirect_slashes = False
+    return _EncodedPaths(app)
+
+
+class _EncodedPaths:
+    """Routes by the path as it was sent, still percent-encoded: a subject may hold a slash, sent as %2F."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            sent: str = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace").partition("?")[0]
+            scope = {**scope, "path": sent.rstrip("/") or "/"}
+        await self._app(scope, receive, send)

@@ -1,0 +1,35 @@
+"""/compatibility: would this schema be accepted, without registering it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from ....errors import RegistryRejected
+from ..http import Answer, body, flag, path, subject_of
+from ..registry import Registry, SchemaRequest, explain
+
+
+def routes(registry: Registry) -> list[BaseRoute]:
+    async def check(request: Request) -> Response:
+        subject, asked, verbose = subject_of(request), await body(request, SchemaRequest), flag(request, "verbose")
+        version = path(request, "version") if "version" in request.path_params else None
+        try:
+            level, violations = registry.violations(subject, asked, version)
+        except RegistryRejected as error:
+            if error.code != 42201 or not verbose:
+                raise
+            return Answer({"is_compatible": False, "messages": [str(error)]})
+        answer: dict[str, Any] = {"is_compatible": not violations}
+        if verbose:
+            earlier = registry.versions(subject) if violations else []
+            answer["messages"] = explain(level, violations, earlier) if violations else []
+        return Answer(answer)
+
+    return [
+        Route("/compatibility/subjects/{subject}/versions", check, methods=["POST"]),
+        Route("/compatibility/subjects/{subject}/versions/{version}", check, methods=["POST"]),
+    ]

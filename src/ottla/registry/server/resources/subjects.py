@@ -1,0 +1,97 @@
+"""/subjects: list, register, look up, read, delete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from ..http import Answer, PlainText, body, flag, page, path, subject_of
+from ..records import StoredSchema
+from ..registry import Registry, SchemaRequest
+from ..store import guid
+
+ANY_CONTEXT, DEFAULT_CONTEXT = ":*:", ":.:"
+
+
+def routes(registry: Registry) -> list[BaseRoute]:
+    async def subjects(request: Request) -> Response:
+        prefix = request.query_params.get("subjectPrefix", "").removeprefix(ANY_CONTEXT).removeprefix(DEFAULT_CONTEXT)
+        found = registry.subjects(
+            prefix=prefix, deleted=flag(request, "deleted"), deleted_only=flag(request, "deletedOnly")
+        )
+        return Answer(page(request, found))
+
+    async def lookup(request: Request) -> Response:
+        asked = await body(request, SchemaRequest)
+        return Answer(full(registry.lookup(subject_of(request), asked, deleted=flag(request, "deleted"))))
+
+    async def register(request: Request) -> Response:
+        subject, asked = subject_of(request), await body(request, SchemaRequest)
+        stored = full(await run_in_threadpool(registry.register, subject, asked))
+        del stored["subject"]  # Confluent's answer to a registration has none
+        return Answer(stored)
+
+    async def versions(request: Request) -> Response:
+        found = registry.versions(
+            subject_of(request), deleted=flag(request, "deleted"), deleted_only=flag(request, "deletedOnly")
+        )
+        return Answer(page(request, [stored.version for stored in found]))
+
+    async def version(request: Request) -> Response:
+        return Answer(full(_version(request)))
+
+    async def text(request: Request) -> Response:
+        return PlainText(_version(request).schema)
+
+    def _version(request: Request) -> StoredSchema:
+        return registry.version(subject_of(request), path(request, "version"), deleted=flag(request, "deleted"))
+
+    async def referenced_by(request: Request) -> Response:
+        return Answer(page(request, registry.referenced_by(subject_of(request), path(request, "version"))))
+
+    async def metadata(request: Request) -> Response:
+        keys, values = request.query_params.getlist("key"), request.query_params.getlist("value")
+        wanted = dict(zip(keys, values, strict=False))
+        return Answer(full(registry.latest_with(subject_of(request), wanted, deleted=flag(request, "deleted"))))
+
+    async def delete_subject(request: Request) -> Response:
+        permanent = flag(request, "permanent")
+        return Answer(await run_in_threadpool(registry.delete_subject, subject_of(request), permanent=permanent))
+
+    async def delete_version(request: Request) -> Response:
+        subject, wanted, permanent = subject_of(request), path(request, "version"), flag(request, "permanent")
+        return Answer(await run_in_threadpool(registry.delete_version, subject, wanted, permanent=permanent))
+
+    return [
+        Route("/subjects", subjects),
+        Route("/subjects/{subject}", lookup, methods=["POST"]),
+        Route("/subjects/{subject}", delete_subject, methods=["DELETE"]),
+        Route("/subjects/{subject}/metadata", metadata),
+        Route("/subjects/{subject}/versions", versions),
+        Route("/subjects/{subject}/versions", register, methods=["POST"]),
+        Route("/subjects/{subject}/versions/{version}", version),
+        Route("/subjects/{subject}/versions/{version}", delete_version, methods=["DELETE"]),
+        Route("/subjects/{subject}/versions/{version}/schema", text),
+        Route("/subjects/{subject}/versions/{version}/referencedby", referenced_by),
+    ]
+
+
+def full(stored: StoredSchema) -> dict[str, Any]:
+    """A version as clients see it."""
+    answer: dict[str, Any] = {
+        "subject": stored.subject,
+        "version": stored.version,
+        "id": stored.id,
+        "guid": guid(stored.schema),
+        "schemaType": stored.schema_type,
+        "schema": stored.schema,
+    }
+    # Only in topics taken over from another registry so far.
+    answer.update({name: stored.raw[name] for name in ("references", "metadata", "ruleSet") if stored.raw.get(name)})
+    if stored.deleted:
+        answer["deleted"] = True
+    return answer
