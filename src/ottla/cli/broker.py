@@ -23,9 +23,7 @@ class Flush(StrEnum):
 def broker(
     data: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Where everything is kept.", show_default="a temporary folder, removed at exit"
-        ),
+        typer.Option(metavar="DIR", help="Where everything is kept.", show_default="a folder removed at exit"),
     ] = None,
     port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="0 picks a free one.")] = 9092,
     host: Annotated[str, typer.Option(help="Address to listen on and to tell clients.")] = "127.0.0.1",

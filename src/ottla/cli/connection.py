@@ -53,8 +53,13 @@ def settings_for(bootstrap: str | None, registry_url: str | None = None) -> Sett
 
 
 def admin_for(settings: Settings, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Admin:
+    import logging
+
     from ottla.kafka.admin import Admin
 
+    # The client library's own remarks (it is retrying, a connection was refused) would stand between lines of output;
+    # what matters of them becomes the command's error.
+    logging.getLogger("ottla.kafka.client").setLevel(logging.CRITICAL)
     return Admin(settings.kafka, timeout_s=timeout_s)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, TypeGuard, cast
 
 import typer
 
 if TYPE_CHECKING:
+    from ottla.app import App
     from ottla.cli.server import Application
 
 app = typer.Typer(add_completion=False)
@@ -54,11 +56,10 @@ def run(
     serve(_application(found, target), place)
 
 
-def _application(found: Any, target: str) -> Application:
-    from ottla import App
+def _application(found: object, target: str) -> Application:
     from ottla.errors import ConfigurationError
 
-    if isinstance(found, App):
+    if _is_app(found):
         from starlette.applications import Starlette
 
         return cast("Application", Starlette(lifespan=found.lifespan))
@@ -69,11 +70,15 @@ def _application(found: Any, target: str) -> Application:
     return cast("Application", found)
 
 
-def _service_name(found: Any, module: ModuleType, target: str) -> str:
+def _service_name(found: object, module: ModuleType, target: str) -> str:
     """The App's name; an ASGI app cannot say which App it carries, but its module shows it if it holds just one."""
-    from ottla import App
-
-    if isinstance(found, App):
+    if _is_app(found):
         return found.name
-    names = {value.name for value in vars(module).values() if isinstance(value, App)}
+    names = {value.name for value in vars(module).values() if _is_app(value)}
     return names.pop() if len(names) == 1 else target
+
+
+def _is_app(value: object) -> TypeGuard[App]:
+    # If nothing has imported that module by now, nothing can be an App, and a plain ASGI app need not wait for it.
+    home = sys.modules.get("ottla.app")
+    return home is not None and isinstance(value, home.App)

@@ -172,6 +172,9 @@ class Admin:
             listed = self._client.list_consumer_groups(request_timeout=self._timeout_s).result()
         except confluent_kafka.KafkaException as error:
             raise self._failure("groups could not be listed", error) from error
+        if listed.errors:
+            # A broker that did not answer is an entry here, not an exception: its groups would be missing silently.
+            raise self._failure("groups could not be listed", confluent_kafka.KafkaException(listed.errors[0]))
         return {group.group_id: group.state.name for group in sorted(listed.valid, key=lambda g: g.group_id)}
 
     def describe_group(self, group: str) -> GroupInfo:
