@@ -77,13 +77,12 @@ class KafkaLog:
         return self._trouble
 
     def append(self, entries: Sequence[Entry]) -> None:
-        if self._producer is None or self._producer.fatal is not None:
-            self._producer = Producer(self._settings, linger_ms=0, client_id="ottla-registry")
+        producer = self._ready_producer()
         batch = _Batch(len(entries))
         self._pending = batch
         for index, entry in enumerate(entries):
             try:
-                self._producer.send(self._topic, entry.value, key=entry.key, partition=0, on_delivery=batch.delivered)
+                producer.send(self._topic, entry.value, key=entry.key, partition=0, on_delivery=batch.delivered)
             except PublishError as error:
                 batch.open -= len(entries) - index
                 if batch.open == 0:
@@ -119,6 +118,12 @@ class KafkaLog:
         if self._producer is not None:
             self._producer.close(0.3)
 
+    def _ready_producer(self) -> Producer:
+        with self._moved:
+            if self._producer is None or self._producer.fatal is not None:
+                self._producer = Producer(self._settings, linger_ms=0, client_id="ottla-registry")
+            return self._producer
+
     def _late(self, what: str) -> LogUnavailable:
         return LogUnavailable(
             f"topic {self._topic} at {self._settings.bootstrap_servers}: {what} after {self._timeout_s:g} s. "
@@ -140,14 +145,14 @@ class KafkaLog:
                 self._wait_and_retry(error)
 
     def _read_until_trouble(self, reader: LogReader) -> None:
-        admin = Admin(self._settings, timeout_s=CONNECT_TIMEOUT_S)
-        admin.ensure_topics({self._topic: 1}, replication=self._replication, config={"cleanup.policy": "compact"})
+        self._prepare_topic()
         with TopicReader(self._settings, self._topic, timeout_s=CONNECT_TIMEOUT_S) as topic:
             if len(topic.partitions) != 1:
                 raise KafkaError(
                     f"topic {self._topic} has {len(topic.partitions)} partitions, but schemas need their order: "
                     f"choose another topic with --topic"
                 )
+            self._ready_producer()  # it takes a second to get its producer id: not in the first client's time
             self._reopen = False
             reader.restart()
             position = 0
@@ -158,6 +163,17 @@ class KafkaLog:
             while not self._stopping.is_set() and not self._reopen:
                 for record in topic.follow(0.25):
                     self._moved_to(self._apply(reader, record), following=True)
+
+    def _prepare_topic(self) -> None:
+        admin = Admin(self._settings, timeout_s=CONNECT_TIMEOUT_S)
+        wanted = {"cleanup.policy": "compact"}
+        if not admin.ensure_topics({self._topic: 1}, replication=self._replication, config=wanted):
+            policy = admin.describe_topic(self._topic).config.get("cleanup.policy", "compact")
+            if policy != "compact":
+                raise KafkaError(
+                    f"topic {self._topic} has cleanup.policy={policy}, which deletes schemas after a while: "
+                    f"set it to compact, or choose another topic with --topic"
+                )
 
     def _apply(self, reader: LogReader, record: Record) -> int:
         if record.key is None:
