@@ -206,7 +206,9 @@ class _Derivation:
     def _map(self, hint: Any, record: Record, field_name: str, digits: Digits | None) -> Shape:
         key, value = get_args(hint)
         if _unwrap(key, None)[0] is not str:
-            raise self._refusal(hint, "dict[str, ...]: Avro's map keys are strings. Or a list of a class with two fields")
+            raise self._refusal(
+                hint, "dict[str, ...]: Avro's map keys are strings. Or a list of a class with two fields"
+            )
         return Map(self.shape(value, record, field_name, digits))
 
     def _union(self, hint: Any, record: Record, field_name: str, digits: Digits | None) -> Shape:

@@ -1,0 +1,7 @@
+"""Events to bytes and back: Avro in Confluent's wire form."""
+
+from ottla.serde.deserializer import Deserializer
+from ottla.serde.registry import SchemaRegistry
+from ottla.serde.serializer import Serializer, subject
+
+__all__ = ["Deserializer", "SchemaRegistry", "Serializer", "subject"]

@@ -1,0 +1,119 @@
+"""From the bytes of a record's value to events."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, TypeVar
+
+from ottla.errors import DecodeError, RegistryRejected
+from ottla.serde import wire
+from ottla.serde.avro import Decoder, decoder, generic_decoder, schema_name
+from ottla.serde.registry import SchemaRegistry
+
+T = TypeVar("T")
+
+# What a registry answers for an id it does not have: plain HTTP 404, and Confluent's "schema not found".
+_UNKNOWN_SCHEMA = (404, 40403)
+
+
+class Deserializer:
+    """Reads events in Confluent's wire form with the schema they were written with.
+
+    What a schema id means is asked of the registry once and kept for ever. Safe to use from several threads.
+
+    Two kinds of failure, which callers must tell apart:
+
+    - `DecodeError`: the record is bad and always will be: a dead letter. Topic, partition and offset are for the caller
+      to fill in (`error.at(...)`).
+    - `RegistryUnavailable`, `RegistryRejected`: nothing is known about the record yet: wait and try again.
+    """
+
+    def __init__(self, registry: SchemaRegistry) -> None:
+        self._registry = registry
+        self._names: dict[bytes, str] = {}
+        self._decoders: dict[type, dict[bytes, Decoder]] = {}
+        self._generic: dict[bytes, Decoder] = {}
+
+    def record_name(self, value: bytes) -> str:
+        """The full name of the record type a value was written as (`"shop.OrderCreated"`).
+
+        A lookup by the value's first five bytes, once the schema is known.
+
+        Raises:
+            DecodeError: The value is None or not in wire form, or the registry knows no such schema.
+            RegistryUnavailable, RegistryRejected: The schema could not be asked for.
+        """
+        try:
+            return self._names[value[:5]]
+        except (KeyError, TypeError):
+            schema_id = wire.schema_id(value)
+            try:
+                name = schema_name(self._schema(schema_id))
+            except DecodeError as error:
+                _raise(error, schema_id)
+            self._names[value[:5]] = name
+            return name
+
+    def decode(self, value: bytes, cls: type[T]) -> T:
+        """The event in a value, as an instance of a class.
+
+        Raises:
+            DecodeError: The value is None, not in wire form, of an unknown schema, of a schema that cannot be read as
+                `cls`, or damaged; bytes left over count as damage.
+            EventDefinitionError: No schema can be derived from `cls`.
+            RegistryUnavailable, RegistryRejected: The schema could not be asked for.
+        """
+        try:
+            decode = self._decoders[cls][value[:5]]
+        except (KeyError, TypeError):
+            decode = self._decoder(value, cls)
+        try:
+            return decode(value, 5)  # type: ignore[no-any-return]
+        except DecodeError as error:
+            _raise(error, wire.schema_id(value))
+
+    def decode_to_dict(self, value: bytes) -> Any:
+        """The event in a value without its class: records as dicts, enums as strings, logical types as Python values
+        (Decimal, datetime, UUID, ...), everything else as it is. For tools that show records.
+
+        Raises:
+            DecodeError: As `decode`.
+            RegistryUnavailable, RegistryRejected: The schema could not be asked for.
+        """
+        try:
+            decode = self._generic[value[:5]]
+        except (KeyError, TypeError):
+            schema_id = wire.schema_id(value)
+            try:
+                decode = generic_decoder(self._schema(schema_id))
+            except DecodeError as error:
+                _raise(error, schema_id)
+            self._generic[value[:5]] = decode
+        try:
+            return decode(value, 5)
+        except DecodeError as error:
+            _raise(error, wire.schema_id(value))
+
+    def _decoder(self, value: bytes, cls: type) -> Decoder:
+        schema_id = wire.schema_id(value)
+        try:
+            decode = decoder(self._schema(schema_id), cls)
+        except DecodeError as error:
+            _raise(error, schema_id)
+        self._decoders.setdefault(cls, {})[value[:5]] = decode
+        return decode
+
+    def _schema(self, schema_id: int) -> str:
+        try:
+            return self._registry.schema(schema_id)
+        except RegistryRejected as error:
+            if error.status == 404 or error.code in _UNKNOWN_SCHEMA:
+                raise DecodeError(
+                    "the schema registry knows no schema with this id, so the value cannot be read. "
+                    "It was written with another registry, or the schema was deleted"
+                ) from error
+            raise
+
+
+def _raise(error: DecodeError, schema_id: int) -> NoReturn:
+    error.schema_id = schema_id
+    raise error

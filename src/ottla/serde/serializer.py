@@ -1,0 +1,71 @@
+"""From events to the bytes of a record's value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ottla.events.declaration import declared_event
+from ottla.events.derivation import record_shape
+from ottla.events.schema import schema_text
+from ottla.serde import wire
+from ottla.serde.avro import Encoder, encoder
+from ottla.serde.registry import SchemaRegistry
+
+
+class Serializer:
+    """Writes events in Confluent's wire form, registering each schema before its first use on a topic.
+
+    The subject is `<topic>-<full record name>` (TopicRecordNameStrategy), so several event types can share a topic and
+    each evolves on its own. Safe to use from several threads.
+
+    Args:
+        registry: Where schemas are registered.
+        auto_register: Register schemas that are not there yet; with False they must be there already.
+    """
+
+    def __init__(self, registry: SchemaRegistry, *, auto_register: bool = True) -> None:
+        self._registry = registry
+        self._auto_register = auto_register
+        # topic -> class -> (wire prefix, encoder). Two threads may both fill an entry; they get the same id.
+        self._ready: dict[str, dict[type, tuple[bytes, Encoder]]] = {}
+
+    def encode(self, obj: Any, topic: str) -> bytes:
+        """The value of the record that carries an event.
+
+        Blocks for the registry the first time a class meets a topic, and never again.
+
+        Raises:
+            EncodeError: The event does not fit its schema; names the field.
+            EventDefinitionError: No schema can be derived from its class.
+            RegistryUnavailable: The registry does not answer, and the schema's id is not known yet.
+            RegistryRejected: The registry refuses the schema (incompatible), or with `auto_register=False` does not
+                have it.
+        """
+        try:
+            prefix, encode = self._ready[topic][obj.__class__]
+        except KeyError:
+            prefix, encode = self.prepare(obj.__class__, topic)
+        return prefix + encode(obj)
+
+    def prepare(self, cls: type, topic: str) -> tuple[bytes, Encoder]:
+        """Does for a class and a topic what the first `encode` would do: services call it at start to fail early.
+
+        Raises:
+            EventDefinitionError, RegistryUnavailable, RegistryRejected: As `encode`.
+        """
+        encode = encoder(cls)
+        ask = self._registry.register if self._auto_register else self._registry.lookup
+        schema_id = ask(subject(cls, topic), schema_text(cls))
+        ready = wire.prefix(schema_id), encode
+        self._ready.setdefault(topic, {})[cls] = ready
+        return ready
+
+
+def subject(cls: type, topic: str) -> str:
+    """The registry's subject for a class on a topic.
+
+    Raises:
+        EventDefinitionError: The class cannot have a schema.
+    """
+    declared = declared_event(cls)
+    return f"{topic}-{declared.name if declared else record_shape(cls).full_name}"
