@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, String, Table, select
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from shop.events import InventoryRejected, PaymentAuthorized, ShopEvent
+from shop.store import Store, handled_table
+from tests.shop.harness import context, opened, order, rows
+
+METADATA = MetaData()
+HANDLED = handled_table(METADATA)
+EFFECTS = Table("effects", METADATA, Column("id", String(20), primary_key=True), Column("times", Integer))
+
+EVENT = order()
+ANSWER = InventoryRejected("o", "17850", "none left")
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    with opened(METADATA, database_url) as store:
+        yield store
+
+
+def insert(tx: Connection) -> InventoryRejected:
+    tx.execute(EFFECTS.insert(), {"id": "x", "times": 1})
+    return ANSWER
+
+
+def count_up(tx: Connection) -> None:
+    if tx.execute(EFFECTS.update().values(times=EFFECTS.c.times + 1)).rowcount == 0:
+        tx.execute(EFFECTS.insert(), {"id": "x", "times": 1})
+
+
+def test_an_event_takes_effect_and_is_booked_with_its_answer(store: Store) -> None:
+    assert store.once(context(EVENT, "e1"), EVENT, insert) == ANSWER
+    assert rows(store, EFFECTS) == [{"id": "x", "times": 1}]
+    [booked] = rows(store, HANDLED)
+    assert (booked["event_id"], booked["event_type"], booked["topic"]) == ("e1", "shop.OrderCreated", "order-events")
+    assert booked["answer_type"] == "shop.InventoryRejected"
+
+
+def test_a_repeated_event_changes_nothing_and_gets_the_same_answer(store: Store) -> None:
+    store.once(context(EVENT, "e1"), EVENT, count_up)
+    for _ in range(3):
+        assert store.once(context(EVENT, "e1"), EVENT, count_up) is None
+    store.once(context(EVENT, "e2"), EVENT, insert_other)
+    assert [store.once(context(EVENT, "e2"), EVENT, insert_other) for _ in range(2)] == [ANSWER, ANSWER]
+    assert {row["id"]: row["times"] for row in rows(store, EFFECTS)} == {"x": 1, "y": 1}
+
+
+def insert_other(tx: Connection) -> InventoryRejected:
+    tx.execute(EFFECTS.insert(), {"id": "y", "times": 1})
+    return ANSWER
+
+
+def test_a_repetition_that_would_answer_otherwise_gets_the_first_answer(store: Store) -> None:
+    store.once(context(EVENT, "e1"), EVENT, lambda tx: ANSWER)
+    answer: ShopEvent | None = store.once(context(EVENT, "e1"), EVENT, lambda tx: None)
+    assert answer == ANSWER
+
+
+def test_another_event_takes_effect_of_its_own(store: Store) -> None:
+    store.once(context(EVENT, "e1"), EVENT, count_up)
+    store.once(context(EVENT, "e2"), EVENT, count_up)
+    assert rows(store, EFFECTS) == [{"id": "x", "times": 2}]
+
+
+def test_an_effect_that_fails_leaves_no_trace(store: Store) -> None:
+    def fail(tx: Connection) -> PaymentAuthorized:
+        tx.execute(EFFECTS.insert(), {"id": "x", "times": 1})
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        store.once(context(EVENT, "e1"), EVENT, fail)
+    assert rows(store, EFFECTS) == rows(store, HANDLED) == []
+
+
+def test_an_effect_that_breaks_a_constraint_is_no_repetition(store: Store) -> None:
+    store.once(context(EVENT, "e1"), EVENT, insert)
+    with pytest.raises(IntegrityError):
+        store.once(context(EVENT, "e2"), EVENT, insert)
+    assert [row["event_id"] for row in rows(store, HANDLED)] == ["e1"]
+
+
+def test_threads_that_read_before_they_write_lose_no_update(store: Store) -> None:
+    def add(tx: Connection) -> None:
+        times = tx.execute(select(EFFECTS.c.times)).scalar()
+        if times is None:
+            tx.execute(EFFECTS.insert(), {"id": "x", "times": 1})
+        else:
+            tx.execute(EFFECTS.update().values(times=times + 1))
+
+    def handle(worker: int) -> None:
+        for number in range(25):
+            store.once(context(EVENT, f"{worker}-{number}"), EVENT, add)
+
+    run_all([threading.Thread(target=handle, args=(worker,)) for worker in range(4)])
+    assert rows(store, EFFECTS) == [{"id": "x", "times": 100}]
+
+
+def test_one_event_handled_by_several_threads_at_once_takes_effect_once(store: Store) -> None:
+    threads = [threading.Thread(target=lambda: store.once(context(EVENT, "e1"), EVENT, count_up)) for _ in range(8)]
+    run_all(threads)
+    assert rows(store, EFFECTS) == [{"id": "x", "times": 1}]
+
+
+def run_all(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_two_stores_on_one_database_take_turns(database_url: str) -> None:
+    """As two processes of one service do: neither sees half of the other's work."""
+    with opened(METADATA, database_url) as one, opened(METADATA, database_url) as other:
+
+        def handle(store: Store, name: str) -> None:
+            for number in range(20):
+                store.once(context(EVENT, f"{name}-{number}"), EVENT, count_up)
+
+        run_all([threading.Thread(target=handle, args=(store, name)) for store, name in ((one, "1"), (other, "2"))])
+        assert rows(one, EFFECTS) == [{"id": "x", "times": 40}]
+
+
+def test_a_sqlite_database_is_made_with_its_folder_and_writes_ahead(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "down" / "shop.db"
+    with opened(METADATA, f"sqlite:///{path}"):
+        pass
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_a_store_that_is_not_open_says_so(tmp_path: Path) -> None:
+    with opened(METADATA, f"sqlite:///{tmp_path / 'x.db'}") as store:
+        pass
+    with pytest.raises(RuntimeError, match="the database of shop-test is not open"), store.transaction():
+        pass
