@@ -52,7 +52,8 @@ def settings_for(bootstrap: str | None, registry_url: str | None = None) -> Sett
     return load_settings(overrides)
 
 
-def admin_for(settings: Settings, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Admin:
+def admin_for(settings: Settings, *, timeout_s: float | None = None) -> Admin:
+    """A client that gives up after `timeout_s` seconds (ANSWER_TIMEOUT_S if None)."""
     import logging
 
     from ottla.kafka.admin import Admin
@@ -60,7 +61,7 @@ def admin_for(settings: Settings, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Adm
     # The client library's own remarks (it is retrying, a connection was refused) would stand between lines of output;
     # what matters of them becomes the command's error.
     logging.getLogger("ottla.kafka.client").setLevel(logging.CRITICAL)
-    return Admin(settings.kafka, timeout_s=timeout_s)
+    return Admin(settings.kafka, timeout_s=ANSWER_TIMEOUT_S if timeout_s is None else timeout_s)
 
 
 def require_topic(admin: Admin, name: str, settings: Settings) -> int:

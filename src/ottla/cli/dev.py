@@ -36,7 +36,8 @@ def dev(
     A service that crashes is started again after a pause that grows. Ctrl-C stops everything.
 
     A service in ottla.toml: [services.orders], run = "shop.orders:api", and where wanted port = 8000,
-    watch = ["shop/orders"] (default: the folder of ottla.toml), env = { NAME = "value" }.
+    watch = ["shop/orders"] (default: the folder of ottla.toml), env = { NAME = "value" }. Services run in the folder
+    of ottla.toml; if that is a package, its modules are imported from the folder above.
     """
     from ottla.cli.dev_plan import make_plan
     from ottla.cli.dev_session import DevSession

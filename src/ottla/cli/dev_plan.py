@@ -125,9 +125,16 @@ def _registry(url: str, kafka: str, folder: Path) -> Command:
     )
 
 
+def import_root(folder: Path) -> Path:
+    """Where modules are looked for: the folder itself or, if it is a package, the one that holds the package."""
+    while (folder / "__init__.py").exists():
+        folder = folder.parent
+    return folder
+
+
 def _service(entry: ServiceEntry, folder: Path, environment: dict[str, str], log_level: str) -> Command:
     port = _port(entry.name, entry.port or 0, f"port in [services.{entry.name}]")
-    arguments = ["run", entry.run, "--app-dir", str(folder), "--port", str(port), "--log-level", log_level]
+    arguments = ["run", entry.run, "--app-dir", str(import_root(folder)), "--port", str(port), "--log-level", log_level]
     return Command(
         entry.name,
         python("-m", "ottla.cli", *arguments),

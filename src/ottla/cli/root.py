@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.main import get_command
@@ -93,6 +93,11 @@ def _wrong_usage(error: Any) -> int:
 def print_error(message: str) -> None:
     """Prints `error: ...` on stderr, in red on a terminal."""
     label = "error:"
-    if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+    if is_terminal(sys.stderr) and "NO_COLOR" not in os.environ:
         label = f"\x1b[1;31m{label}\x1b[0m"
     print(f"{label} {message}", file=sys.stderr)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person is likely to read it."""
+    return stream.isatty()

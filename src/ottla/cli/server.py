@@ -71,16 +71,16 @@ def serve(application: Application, place: Place) -> None:
         signal.signal(number, server.handle_exit)
     try:
         server.run(sockets=[listener])
-    except SystemExit:
-        if guarded.failure is not None:
-            raise guarded.failure from None
-        sys.exit(1)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise _port_in_use(place) from None
         raise
     finally:
         listener.close()
+    if guarded.failure is not None:
+        raise guarded.failure
+    if server.start_failed:
+        sys.exit(1)
     log.info("stopped")
 
 
@@ -156,9 +156,10 @@ class Server(uvicorn.Server):
         self.place = place
         self.listener = listener
         self.deadline: threading.Timer | None = None
+        self.start_failed = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        start = asyncio.ensure_future(super().startup(sockets))
+        start = asyncio.create_task(self.start(sockets))
         while not start.done() and not self.should_exit:
             await asyncio.wait([start], timeout=0.1)
         if not start.done():
@@ -166,9 +167,16 @@ class Server(uvicorn.Server):
             log.info("stopped before it was ready")
             return
         await start
-        if not self.should_exit:
+        if not self.should_exit and not self.start_failed:
             host = f"[{self.place.host}]" if ":" in self.place.host else self.place.host
             print(f"{self.place.service} ready on http://{host}:{self.listener.getsockname()[1]}", flush=True)
+
+    async def start(self, sockets: list[socket.socket] | None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            # uvicorn's way to say that the lifespan failed. It must not leave the task: the event loop would fall over.
+            self.start_failed = self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         first = not self.should_exit

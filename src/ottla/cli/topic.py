@@ -110,7 +110,7 @@ def create(
 
 @app.command()
 def delete(
-    topics: Annotated[list[str], typer.Argument(metavar="TOPIC...", autocompletion=complete_topic)],
+    topics: Annotated[list[str], typer.Argument(metavar="TOPIC...", help="The topics.", autocompletion=complete_topic)],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     bootstrap: Bootstrap = None,
     as_json: AsJson = False,
