@@ -75,7 +75,7 @@ def test_answers_are_counted_by_outcome_and_reason() -> None:
         loader.place([invoice("1"), invoice("2"), invoice("R3", None), invoice("X4")])
     assert loader.counts() == {"accepted": 2, "rejected": 2}
     assert loader.reasons() == {"missing_customer": 1, "conflicts_with_known_invoice": 1}
-    assert loader.answers["1"].order_id == "id-1"
+    assert loader.answers[0].order_id == "id-1"
 
 
 def test_invoices_of_one_customer_go_strictly_one_after_the_other() -> None:

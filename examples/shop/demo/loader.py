@@ -14,8 +14,8 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shop.invoices import Invoice
@@ -31,8 +31,9 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What the shop said: `accepted`, `known` (accepted in an earlier request), or `rejected` with the first reason."""
+    """What the shop said: `accepted`, `known` (accepted in an earlier run), or `rejected` with the first reason."""
 
+    invoice_no: str
     outcome: str
     order_id: str | None = None
     reason: str | None = None
@@ -46,16 +47,26 @@ class Loader:
         host, port: Where the orders service listens.
         connections: How many requests may be under way at once.
         rate: Invoices per second at most; None is as fast as the shop answers.
+        known: Invoice numbers that were accepted before; accepted again, they count as `known`.
     """
 
-    def __init__(self, host: str, port: int, *, connections: int = 8, rate: float | None = None) -> None:
-        self._host, self._port, self._rate = host, port, rate
-        self._lanes: list[queue.Queue[Invoice | None]] = [
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        connections: int = 8,
+        rate: float | None = None,
+        known: Collection[str] = frozenset(),
+    ) -> None:
+        self._host, self._port, self._rate, self._known = host, port, rate, known
+        self._lanes: list[queue.Queue[tuple[int, Invoice] | None]] = [
             queue.Queue(_WAITING_PER_CONNECTION) for _ in range(connections)
         ]
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self.answers: dict[str, Answer] = {}
+        # By the invoice's place in the file: a number may stand there twice.
+        self.answers: dict[int, Answer] = {}
         self.read = 0
         self.retries = 0
         self.done = threading.Event()
@@ -108,11 +119,11 @@ class Loader:
                 self._stopping.wait(early)
             if self._stopping.is_set() or self.failure is not None:
                 return
-            self.read += 1
             who = invoice.customer_id or invoice.invoice_no
-            self._put(self._lanes[zlib.crc32(who.encode()) % len(self._lanes)], invoice)
+            self._put(self._lanes[zlib.crc32(who.encode()) % len(self._lanes)], (self.read, invoice))
+            self.read += 1
 
-    def _put(self, lane: queue.Queue[Invoice | None], item: Invoice | None) -> None:
+    def _put(self, lane: queue.Queue[tuple[int, Invoice] | None], item: tuple[int, Invoice] | None) -> None:
         while not self._stopping.is_set() and self.failure is None:
             try:
                 lane.put(item, timeout=0.2)
@@ -120,20 +131,23 @@ class Loader:
             except queue.Full:
                 continue
 
-    def _serve(self, lane: queue.Queue[Invoice | None]) -> None:
+    def _serve(self, lane: queue.Queue[tuple[int, Invoice] | None]) -> None:
         client = _Client(self._host, self._port)
         try:
             while not self._stopping.is_set() and self.failure is None:
                 try:
-                    invoice = lane.get(timeout=0.2)
+                    item = lane.get(timeout=0.2)
                 except queue.Empty:
                     continue
-                if invoice is None:
+                if item is None:
                     return
+                place, invoice = item
                 answer = self._ask(client, invoice)
                 if answer is not None:
+                    if answer.outcome == "accepted" and invoice.invoice_no in self._known:
+                        answer = replace(answer, outcome="known")
                     with self._lock:
-                        self.answers[invoice.invoice_no] = answer
+                        self.answers[place] = answer
         except Exception as error:
             self.failure = error
         finally:
@@ -173,13 +187,12 @@ def read_answer(invoice_no: str, status: int, body: bytes) -> Answer:
     try:
         content: Any = json.loads(body)
         if status in (200, 202):
-            outcome = "known" if content.get("known") or status == 200 else "accepted"
-            return Answer(outcome, order_id=content["order_id"])
+            return Answer(invoice_no, "accepted", order_id=content["order_id"])
         if status == 422:
             first = content["detail"][0]
-            return Answer("rejected", reason=str(first["type"]), message=str(first["msg"]))
+            return Answer(invoice_no, "rejected", reason=str(first["type"]), message=str(first["msg"]))
         if status == 409:
-            return Answer("rejected", reason="conflicts_with_known_invoice", message=str(content["detail"]))
+            return Answer(invoice_no, "rejected", reason="conflicts_with_known_invoice", message=str(content["detail"]))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         pass
     raise UnexpectedAnswer(f"invoice {invoice_no}: the orders service answered {status}: {body[:300]!r}")

@@ -14,15 +14,14 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from ottla import event_type
 from shop.events import OrderCancelled, OrderCreated
 from shop.orders.domain import Progress
 from shop.orders.tables import commands, history, orders
 from shop.store import open_engine
 
 IN_FLIGHT = ("accepted", "reserved", "paid")
-CREATED = event_type(OrderCreated).name
-CANCELLED = event_type(OrderCancelled).name
+CREATED = OrderCreated.__name__
+CANCELLED = OrderCancelled.__name__
 
 
 @dataclass(frozen=True)
@@ -84,14 +83,22 @@ class ReadModel:
         by_status["accepted"] += unseen
         return Totals(accepted, self._counts[CANCELLED], by_status)
 
-    def any_shipped(self) -> bool:
-        """Whether an order was dispatched."""
+    def shipped(self) -> int:
+        """How many orders were dispatched; cheaper than `totals`."""
         try:
             with self._reading() as connection:
-                query = select(orders.c.order_id).where(orders.c.progress == int(Progress.shipped)).limit(1)
-                return connection.execute(query).first() is not None
+                query = select(func.count()).select_from(orders).where(orders.c.progress == int(Progress.shipped))
+                return int(connection.execute(query).scalar_one())
         except SQLAlchemyError:
-            return False
+            return 0
+
+    def invoices(self) -> set[str]:
+        """The numbers of all invoices accepted so far, cancellations included."""
+        try:
+            with self._reading() as connection:
+                return {number for (number,) in connection.execute(select(commands.c.invoice_no)) if number}
+        except SQLAlchemyError:
+            return set()
 
     def latest(self, count: int) -> tuple[OrderLine, ...]:
         """The orders accepted last, newest first."""
@@ -137,5 +144,5 @@ def _ways(connection: Connection, order_ids: list[str]) -> dict[str, list[str]]:
     ways: dict[str, list[str]] = {}
     query = select(history.c.order_id, history.c.event_type).where(history.c.order_id.in_(order_ids))
     for row in connection.execute(query.order_by(history.c.time)):
-        ways.setdefault(row.order_id, []).append(row.event_type.rpartition(".")[2])
+        ways.setdefault(row.order_id, []).append(row.event_type)
     return ways

@@ -52,14 +52,16 @@ class Exit:
     last_lines: tuple[str, ...]
     log_file: Path
 
-    def describe(self) -> str:
-        """One sentence, and the last lines of the log."""
+    def summary(self) -> str:
+        """What happened, in a few words."""
         if self.returncode < 0:
-            how = f"was ended by {signal.Signals(-self.returncode).name}"
-        else:
-            how = f"ended with status {self.returncode}"
+            return f"{self.name} was ended by {signal.Signals(-self.returncode).name}"
+        return f"{self.name} ended with status {self.returncode}"
+
+    def describe(self) -> str:
+        """The same, with the log file and its last lines."""
         tail = "".join(f"\n    {line}" for line in self.last_lines)
-        return f"{self.name} {how}. Its log is {self.log_file}" + (f", the last lines:{tail}" if tail else " (empty).")
+        return f"{self.summary()}. Its log is {self.log_file}" + (f", the last lines:{tail}" if tail else " (empty).")
 
 
 class Child:

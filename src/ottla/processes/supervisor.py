@@ -106,9 +106,13 @@ class Supervisor:
         child.signal(number)
         child.wait_ended(timeout_s)
 
-    def stop(self, name: str, *, deadline_s: float = 5.0) -> None:
-        """Ends one child: SIGTERM, and SIGKILL after `deadline_s` seconds."""
-        self._stop_group([self[name]], time.monotonic() + deadline_s)
+    def stop(self, *names: str, deadline_s: float = 5.0) -> list[str]:
+        """Ends the named children together: SIGTERM, and SIGKILL after `deadline_s` seconds.
+
+        Returns:
+            The names of those that did not end when asked and were killed.
+        """
+        return self._stop_group([self[name] for name in names], time.monotonic() + deadline_s)
 
     def stop_all(self, deadline_s: float = 5.0) -> list[str]:
         """Ends all children within `deadline_s` seconds, those with the highest `stop_order` first.
