@@ -44,4 +44,6 @@ class Upsert:
         Returns:
             How many rows were inserted or changed, when given one row; the databases do not count several alike.
         """
-        return tx.execute(self._statements[tx.dialect.name], rows).rowcount
+        # Without the option, SQLAlchemy drops the count of an INSERT before anybody can ask for it.
+        statement = self._statements[tx.dialect.name]
+        return tx.execute(statement, rows, execution_options={"preserve_rowcount": True}).rowcount

@@ -48,13 +48,13 @@ def put_back(
     """Put back what is still set aside for an order: of `taken_back`, or all of it. What is back cannot go back
     again."""
     booked = tables.reservation(tx, order_id)
-    if booked is None:
+    if booked is None or booked[0] != "reserved":
         return None
-    state, held = booked
+    held = booked[1]
     back = domain.release(held, taken_back)
     if not back:
         return None
     movements = [Movement(stock_code, Kind.released, quantity) for stock_code, quantity in back.items()]
     tables.move(tx, order_id, movements, tables.on_hand(tx, back))
-    tables.set_reservation(tx, order_id, state, domain.less(held, back))
+    tables.set_reservation(tx, order_id, "reserved", domain.less(held, back))
     return InventoryReleased(order_id, domain.stock_lines(back), reason)
