@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 from ottla.errors import BrokerUnavailable, ConfigurationError, KafkaError, PublishError, RegistryUnavailable
 from ottla.events import event_type, new_event_id
-from ottla.kafka.admin import Admin
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import RecordMetadata
+from ottla.kafka.topics import ServiceTopics
 from ottla.listeners.deadletter import dead_letter_topic
 from ottla.listeners.declaration import Listener, declare
 from ottla.listeners.dispatch import Dispatcher
-from ottla.listeners.outputs import Outputs
+from ottla.listeners.outputs import Outgoing, Outputs
 from ottla.listeners.record import UNDECODED, RecordProcessor
 from ottla.listeners.retry import Retry
 from ottla.listeners.runner import ListenerRunner
@@ -67,7 +67,6 @@ class App:
         self._producer: Producer | None = None
         self._outputs: Outputs | None = None
         self._runner: ListenerRunner | None = None
-        self._encodable: set[type] = set()
 
     @cached_property
     def settings(self) -> Settings:
@@ -151,7 +150,7 @@ class App:
 
         Raises:
             PublishError: Not acknowledged in `kafka.publish_timeout_s`; it may still arrive.
-            RegistryUnavailable, RegistryRejected: No schema id for it.
+            RegistryUnavailable, RegistryRejected, BrokerUnavailable: No schema id, or no topic, for it.
             EventDefinitionError, EncodeError: It is not an event, or does not fit its schema.
         """
         timeout_s = self.settings.kafka.publish_timeout_s
@@ -163,13 +162,13 @@ class App:
                 raise PublishError(
                     f"{self.name} cannot publish yet, and {timeout_s:g} s have passed: {reasons}. Nothing was sent."
                 ) from None
-        if self._outputs is None or self._producer is None:
+        outputs, producer = self._outputs, self._producer
+        if outputs is None or producer is None:
             raise PublishError(f"{self.name} has been stopped; nothing was sent")
         identity = event_id or new_event_id()
 
-        def prepare() -> Any:
-            assert self._outputs is not None
-            return self._outputs.prepare_one(
+        def prepare() -> Outgoing:
+            return outputs.prepare_one(
                 event,
                 event_id=identity,
                 correlation_id=correlation_id or identity,
@@ -178,15 +177,8 @@ class App:
                 headers=headers,
             )
 
-        if type(event) in self._encodable:
-            outgoing = prepare()
-        else:
-            # The first event of a type asks the registry for its schema's id.
-            outgoing = await asyncio.to_thread(prepare)
-            self._encodable.add(type(event))
-        metadata = await self._producer.publish(
-            outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers
-        )
+        outgoing = prepare() if outputs.knows(event) else await asyncio.to_thread(prepare)
+        metadata = await producer.publish(outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers)
         self.metrics.published(outgoing.topic)
         return metadata
 
@@ -225,7 +217,8 @@ class App:
         registry = RegistryClient(settings.registry.url, timeout=settings.registry.timeout_s)
         producer = self._producer = Producer(settings.kafka, client_id=self.name)
         serializer = Serializer(registry, auto_register=settings.registry.auto_register)
-        self._outputs = Outputs(producer, serializer, self.name)
+        self._topics = ServiceTopics(settings.kafka, self._log)
+        self._outputs = Outputs(serializer, self._topics, self.name)
         self._registry = registry
         self.health.watch(lambda: producer.fatal and f"the producer cannot go on: {producer.fatal}")
         self.health.raise_condition("start", "starting")
@@ -269,11 +262,14 @@ class App:
 
     async def _come_up(self) -> None:
         """Waits for what the service stands on, saying what it waits for, then begins."""
-        topics = {event.topic for event in self._events}
         listened = {topic for listener in self._listeners for topic in listener.topics}
-        admin = await asyncio.to_thread(Admin, self.settings.kafka, timeout_s=2.0)
-        await self._until_done("broker", lambda: self._ensure_topics(admin, topics | listened, listened))
-        await self._until_done("registry", self._registry.ping)
+        topics = listened | {event.topic for event in self._events}
+        # A dead letter goes to the partition of the same number.
+        graves = {dead_letter_topic(topic): topic for topic in listened}
+        self.health.raise_condition("start", f"waiting for the broker at {self.settings.kafka.bootstrap_servers}")
+        await self._until_done("broker", lambda: self._topics.ensure(topics, companions=graves))
+        self.health.raise_condition("start", f"waiting for the schema registry at {self.settings.registry.url}")
+        await self._until_done("schema registry", self._registry.ping)
         if self._runner is not None:
             self._runner.start()
         self._up.set()
@@ -291,24 +287,6 @@ class App:
                 self.health.clear_condition(what)
                 return
             await asyncio.sleep(WAIT_S)
-
-    def _ensure_topics(self, admin: Admin, topics: set[str], listened: set[str]) -> None:
-        existing = admin.topics()
-        if not self.settings.kafka.create_topics:
-            missing = sorted(listened - existing.keys())
-            if missing:
-                raise KafkaError(
-                    f"topics {', '.join(missing)} do not exist, and kafka.create_topics is off: create them, "
-                    f"for example with `ottla topic create`"
-                )
-            return
-        partitions = self.settings.kafka.topic_partitions
-        wanted = dict.fromkeys(topics, partitions)
-        # A dead letter goes to the partition of the same number.
-        wanted |= {dead_letter_topic(topic): existing.get(topic, partitions) for topic in listened}
-        created = admin.ensure_topics(wanted)
-        if created:
-            self._log.info("created topics %s", ", ".join(created))
 
     async def _close(self) -> None:
         self._up.clear()

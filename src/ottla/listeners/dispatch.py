@@ -60,7 +60,7 @@ class Dispatcher:
             name = self._deserializer.record_name(value)
             found = self._routes.get((topic, name))
             if found is not None:
-                event = self._deserializer.decode(value, found[1])
+                event: Any = self._deserializer.decode(value, found[1])
                 self._seen.add(value[:5])
                 return found[0], event
         except DecodeError as error:

@@ -1,13 +1,12 @@
-"""Publishes what handlers return: serialised, in an envelope, under ids that a redelivery repeats."""
+"""Makes records of what handlers return: serialised, in an envelope, under ids that a redelivery repeats."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from ottla.events import Envelope, derived_event_id, envelope_headers, event_type
-from ottla.kafka.producer import Producer
+from ottla.kafka.topics import ServiceTopics
 from ottla.listeners.context import Context
 from ottla.serde.serializer import Serializer
 
@@ -25,13 +24,18 @@ class Outgoing:
 
 
 class Outputs:
-    """Turns returned events into records and sends them."""
+    """Turns events into records."""
 
-    def __init__(self, producer: Producer, serializer: Serializer, service: str) -> None:
-        self._producer = producer
+    def __init__(self, serializer: Serializer, topics: ServiceTopics, service: str) -> None:
         self._serializer = serializer
+        self._topics = topics
+        self._introduced: set[type] = set()
         self._service = service
         self._source = f"/{service}"
+
+    def knows(self, event: Any) -> bool:
+        """Whether preparing `event` will not block: the first of its class asks for its topic and its schema's id."""
+        return type(event) in self._introduced
 
     def prepare(self, events: list[Any], context: Context, handler: str) -> list[Outgoing]:
         """Serialises all of a handler's events before the first is sent, so that one that does not fit fails the
@@ -40,6 +44,7 @@ class Outputs:
         Raises:
             EventDefinitionError, EncodeError: What was returned is not an event, or does not fit its schema.
             RegistryUnavailable, RegistryRejected: As the registry says.
+            BrokerUnavailable, KafkaError: The topic is missing and could not be created.
         """
         cause = context.envelope
         return [
@@ -71,14 +76,13 @@ class Outputs:
             correlation_id=correlation_id,
             causation_id=causation_id,
         )
-        return Outgoing(
+        if kind.cls not in self._introduced:
+            self._topics.ensure([kind.topic])
+        outgoing = Outgoing(
             topic=kind.topic,
             key=kind.key_of(event) if key is None else key,
             value=self._serializer.encode(event, kind.topic),
             headers=[*envelope_headers(envelope), *(headers or ())],
         )
-
-    def send(self, outgoing: Outgoing, on_delivery: Callable[[Any, Any], None]) -> None:
-        self._producer.send(
-            outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers, on_delivery=on_delivery
-        )
+        self._introduced.add(kind.cls)
+        return outgoing

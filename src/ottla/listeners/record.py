@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-from ottla.errors import DecodeError, PublishError, RegistryUnavailable
+from ottla.errors import BrokerUnavailable, DecodeError, PublishError, RegistryUnavailable
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import Message
 from ottla.listeners.context import Context
@@ -24,7 +24,7 @@ from ottla.listeners.steps import Call, Sleep, Way
 UNDECODED = "(undecoded)"
 """Stands for the handler in metrics and dead letters of records that never reached one."""
 
-REGISTRY_WAIT_S = 1.0
+OUTAGE_WAIT_S = 1.0
 FULL_BUFFER_WAIT_S = 0.005
 DEAD_LETTER_WAITS_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -53,7 +53,6 @@ class RecordProcessor:
         self._conditions = conditions
         self._loop = loop
         self._log = logging.getLogger(f"ottla.{service}")
-        self._published: set[type] = set()
         self._timers: set[asyncio.TimerHandle] = set()
 
     def way(self, message: Message, tracker: OffsetTracker) -> Way:
@@ -91,7 +90,7 @@ class RecordProcessor:
                 return answer
             except RegistryUnavailable as error:
                 # Not the record's fault: it waits, and so does its partition.
-                yield from self._wait_for_registry(error)
+                yield from self._wait_out("registry", error)
 
     def _attempts(
         self, listener: Listener, event: Any, context: Context
@@ -147,20 +146,18 @@ class RecordProcessor:
         events = list(result) if isinstance(result, list | tuple) else [result]
         while True:
             try:
-                if all(type(event) in self._published for event in events):
+                if all(self._outputs.knows(event) for event in events):
                     return self._outputs.prepare(events, context, listener.name)
-                # The first event of a type asks the registry for its schema's id.
                 prepared: list[Outgoing] = yield Call(self._outputs.prepare, (events, context, listener.name))
-                self._published.update(type(event) for event in events)
-                self._conditions.clear_condition("registry")
+                self._conditions.clear_condition("outputs")
                 return prepared
-            except RegistryUnavailable as error:
+            except (RegistryUnavailable, BrokerUnavailable) as error:
                 # The handler has done its work: only the publishing waits, the handler is not called again.
-                yield from self._wait_for_registry(error)
+                yield from self._wait_out("outputs", error)
 
-    def _wait_for_registry(self, error: RegistryUnavailable) -> Generator[Call | Sleep, Any, None]:
-        self._conditions.raise_condition("registry", str(error))
-        yield Sleep(REGISTRY_WAIT_S)
+    def _wait_out(self, condition: str, error: Exception) -> Generator[Call | Sleep, Any, None]:
+        self._conditions.raise_condition(condition, str(error))
+        yield Sleep(OUTAGE_WAIT_S)
 
     def _publish(
         self, message: Message, tracker: OffsetTracker, prepared: list[Outgoing], listener: Listener
