@@ -1,0 +1,71 @@
+"""CreateTopics (19), versions 0 to 7: makes topics, durably, before the answer.
+
+Partition count -1 takes the broker's default. Any replication factor from 1 up and -1 are accepted and reported as 1:
+there is one node. Assignments are accepted for their number of partitions. Errors per topic: TOPIC_ALREADY_EXISTS,
+INVALID_TOPIC_EXCEPTION, INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR, INVALID_CONFIG, INVALID_REQUEST (named twice).
+`validate_only` checks and makes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ottla.broker import topic_configs
+from ottla.broker.api.configs import entries
+from ottla.broker.broker import Broker
+from ottla.broker.catalog import name_fault
+from ottla.broker.connection import Call
+from ottla.broker.topic_configs import TopicConfig
+from ottla.broker.wire.errors import ErrorCode
+from ottla.broker.wire.messages.create_topics import CREATE_TOPICS
+from ottla.broker.wire.schema import Message
+
+API = CREATE_TOPICS
+
+
+def handle(broker: Broker, call: Call) -> None:
+    named = Counter(wanted["name"] for wanted in call.body["topics"])
+    answers: list[Message] = []
+    for wanted in call.body["topics"]:
+        if named[wanted["name"]] > 1:
+            answers.append(_refusal(wanted, ErrorCode.INVALID_REQUEST, "Duplicate topic name."))
+        else:
+            answers.append(_create(broker, wanted, call.body["validate_only"]))
+    broker.durable(broker.catalog.journal, lambda: call.reply({"topics": answers}))
+
+
+def _refusal(wanted: Message, code: ErrorCode, message: str) -> Message:
+    return {"name": wanted["name"], "error_code": code, "error_message": message}
+
+
+def _create(broker: Broker, wanted: Message, validate_only: bool) -> Message:
+    name = wanted["name"]
+    given = [(config["name"], config["value"]) for config in wanted["configs"]]
+    partitions = wanted["num_partitions"]
+    if wanted["assignments"]:
+        partitions = len(wanted["assignments"])
+    elif partitions == -1:
+        partitions = broker.config.partitions
+    fault = name_fault(name)
+    if fault:
+        return _refusal(wanted, ErrorCode.INVALID_TOPIC_EXCEPTION, fault)
+    if name in broker.catalog.topics:
+        return _refusal(wanted, ErrorCode.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
+    if partitions < 1:
+        return _refusal(wanted, ErrorCode.INVALID_PARTITIONS, "Number of partitions must be larger than 0.")
+    if wanted["replication_factor"] < 1 and wanted["replication_factor"] != -1:
+        message = "Replication factor must be larger than 0, or -1 to use the default value."
+        return _refusal(wanted, ErrorCode.INVALID_REPLICATION_FACTOR, message)
+    fault = topic_configs.faults(given)
+    if fault:
+        return _refusal(wanted, ErrorCode.INVALID_CONFIG, fault)
+    settings = {key: value for key, value in given if value is not None}
+    answer: Message = {"name": name, "num_partitions": partitions, "replication_factor": 1}
+    if validate_only:
+        config = TopicConfig(settings, topic_configs.broker_defaults(broker.config))
+    else:
+        topic = broker.catalog.create(name, partitions, settings)
+        answer["topic_id"] = topic.id
+        config = topic.config
+    answer["configs"] = entries(config)
+    return answer

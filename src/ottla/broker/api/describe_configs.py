@@ -1,0 +1,41 @@
+"""DescribeConfigs (32), versions 0 to 4: settings of topics (resource type 2) and of the broker (4).
+
+Synonyms and documentation where asked for. Errors: UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST for another type or node.
+"""
+
+from __future__ import annotations
+
+from ottla.broker.api.configs import broker_entries, entries
+from ottla.broker.api.topics import BROKER_RESOURCE, TOPIC_RESOURCE
+from ottla.broker.broker import Broker
+from ottla.broker.connection import Call
+from ottla.broker.wire.errors import ErrorCode
+from ottla.broker.wire.messages.describe_configs import DESCRIBE_CONFIGS
+from ottla.broker.wire.schema import Message
+
+API = DESCRIBE_CONFIGS
+
+
+def handle(broker: Broker, call: Call) -> Message:
+    return {"results": [_describe(broker, call, wanted) for wanted in call.body["resources"]]}
+
+
+def _describe(broker: Broker, call: Call, wanted: Message) -> Message:
+    kind, name = wanted["resource_type"], wanted["resource_name"]
+    answer: Message = {"resource_type": kind, "resource_name": name, "configs": []}
+    names = wanted["configuration_keys"]
+    if kind == TOPIC_RESOURCE:
+        topic = broker.catalog.topics.get(name)
+        if topic is None:
+            code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+            return answer | {"error_code": code, "error_message": f"The topic '{name}' does not exist."}
+        answer["configs"] = entries(topic.config, names, documented=call.body["include_documentation"])
+    elif kind == BROKER_RESOURCE and name in ("", str(broker.config.node_id)):
+        answer["configs"] = broker_entries(broker.config, names) if name else []
+    else:
+        message = f"Unexpected resource type {kind} or name {name!r}; this is broker {broker.config.node_id}."
+        return answer | {"error_code": ErrorCode.INVALID_REQUEST, "error_message": message}
+    if not call.body["include_synonyms"]:
+        for entry in answer["configs"]:
+            entry.pop("synonyms", None)
+    return answer

@@ -1,0 +1,138 @@
+"""Fetch (1), versions 4 to 18: reads record batches, with a long poll.
+
+Whole batches from the one that contains the offset, up to the high watermark. max_bytes and partition_max_bytes are
+kept, but for the first batch of the reply, which comes whole even if it is larger. If fewer than min_bytes are there,
+the reply waits for appends, max_wait_ms at most; errors are answered at once. Topic ids from version 13.
+
+No incremental sessions: session id 0 is always answered, which clients take as "send everything each time"; a request
+with another id gets FETCH_SESSION_ID_NOT_FOUND. Isolation levels make no difference: without transactions the last
+stable offset is the high watermark.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ottla.broker.broker import Broker
+from ottla.broker.connection import Call
+from ottla.broker.log.partition_log import LEADER_EPOCH, PartitionLog
+from ottla.broker.loop import Timer
+from ottla.broker.wire.errors import ErrorCode
+from ottla.broker.wire.messages.fetch import FETCH
+from ottla.broker.wire.schema import Message
+
+API = FETCH
+SESSION_SINCE, TOPIC_IDS_SINCE = 7, 13
+FINAL_EPOCH = -1
+
+
+def handle(broker: Broker, call: Call) -> Message | None:
+    body = call.body
+    if call.version >= SESSION_SINCE and body["session_id"] != 0:
+        return {"error_code": ErrorCode.FETCH_SESSION_ID_NOT_FOUND}
+    logs, faulty = _readable(broker, call)
+    wanted = min(body["min_bytes"], body["max_bytes"])
+    if faulty or body["max_wait_ms"] <= 0 or not logs:
+        # An empty fetch waits as well, so that a client with nothing assigned does not spin.
+        if not logs and not faulty and body["max_wait_ms"] > 0:
+            broker.loop.call_later(body["max_wait_ms"] / 1000, lambda: call.reply(_read(broker, call)))
+            return None
+        return _read(broker, call)
+    available = 0
+    for log, offset in logs:
+        available += log.bytes_from(offset)
+        if available >= wanted:
+            return _read(broker, call)
+    _LongPoll(broker, call, [log for log, _ in logs], wanted - available)
+    return None
+
+
+class _LongPoll:
+    """A fetch that waits for records: until enough bytes are there, or the client's patience is over."""
+
+    __slots__ = ("broker", "call", "logs", "missing", "timer")
+
+    def __init__(self, broker: Broker, call: Call, logs: list[PartitionLog], missing: int) -> None:
+        self.broker = broker
+        self.call = call
+        self.logs = logs
+        self.missing = missing
+        self.timer: Timer = broker.loop.call_later(call.body["max_wait_ms"] / 1000, self.finish)
+        for log in logs:
+            log.waiters.add(self.grown)
+
+    def grown(self, size: int) -> None:
+        self.missing -= size
+        if self.missing <= 0:
+            self.finish()
+
+    def finish(self) -> None:
+        self.timer.cancel()
+        for log in self.logs:
+            log.waiters.discard(self.grown)
+        if not self.call.connection.closed:
+            self.call.reply(_read(self.broker, self.call))
+
+
+def _readable(broker: Broker, call: Call) -> tuple[list[tuple[PartitionLog, int]], bool]:
+    """The logs a fetch can wait on, with its offsets, and whether something is wrong with any of them."""
+    logs: list[tuple[PartitionLog, int]] = []
+    faulty = False
+    for wanted in call.body["topics"]:
+        topic = broker.topic(wanted["topic"], wanted["topic_id"] if call.version >= TOPIC_IDS_SINCE else None)
+        for part in wanted["partitions"]:
+            log = topic.partition(part["partition"]) if topic else None
+            if log is None or _fault(log, part):
+                faulty = True
+            else:
+                logs.append((log, part["fetch_offset"]))
+    return logs, faulty
+
+
+def _fault(log: PartitionLog, part: Message) -> ErrorCode | None:
+    epoch = part["current_leader_epoch"]
+    if epoch > LEADER_EPOCH:
+        return ErrorCode.UNKNOWN_LEADER_EPOCH
+    if FINAL_EPOCH < epoch < LEADER_EPOCH:
+        return ErrorCode.FENCED_LEADER_EPOCH
+    if not log.start_offset <= part["fetch_offset"] <= log.next_offset:
+        return ErrorCode.OFFSET_OUT_OF_RANGE
+    return None
+
+
+def _read(broker: Broker, call: Call) -> Message:
+    by_id = call.version >= TOPIC_IDS_SINCE
+    left = call.body["max_bytes"]
+    nothing_yet = True
+    answers: list[Message] = []
+    for wanted in call.body["topics"]:
+        topic = broker.topic(wanted["topic"], wanted["topic_id"] if by_id else None)
+        partitions: list[Message] = []
+        for part in wanted["partitions"]:
+            log = topic.partition(part["partition"]) if topic else None
+            answer = _read_partition(log, part, left, nothing_yet)
+            if topic is None and by_id:
+                answer["error_code"] = ErrorCode.UNKNOWN_TOPIC_ID
+            size = len(answer["records"])
+            left -= size
+            nothing_yet = nothing_yet and not size
+            partitions.append(answer)
+        answers.append({"topic": wanted["topic"], "topic_id": wanted["topic_id"], "partitions": partitions})
+    return {"responses": answers}
+
+
+def _read_partition(log: PartitionLog | None, part: Message, left: int, nothing_yet: bool) -> Message:
+    answer: dict[str, Any] = {"partition_index": part["partition"], "records": b"", "high_watermark": -1}
+    if log is None:
+        answer["error_code"] = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        return answer
+    fault = _fault(log, part)
+    if fault:
+        answer["error_code"] = fault
+        return answer
+    limit = min(part["partition_max_bytes"], left)
+    if nothing_yet or limit > 0:
+        answer["records"] = log.read(part["fetch_offset"], max(limit, 0), at_least_one=nothing_yet)
+    answer["high_watermark"] = answer["last_stable_offset"] = log.high_watermark
+    answer["log_start_offset"] = log.start_offset
+    return answer

@@ -1,0 +1,55 @@
+"""ListOffsets (2), versions 0 to 10: offsets by position or by time.
+
+Timestamps: -1 the end (high watermark), -2 the start, -3 the record with the largest timestamp, -4 the start of local
+data (the start), -5 the end of remote data (none: -1). Any other: the first record with that timestamp or a later one,
+found at record level; batches whose codec has no library here (lz4, snappy, zstd without the packages of those names)
+answer with their first record, which is never later than the right one. Offset -1 means there is none.
+Version 0 answers with a list of one offset.
+"""
+
+from __future__ import annotations
+
+from ottla.broker.broker import Broker
+from ottla.broker.connection import Call
+from ottla.broker.log import lookup
+from ottla.broker.log.partition_log import LEADER_EPOCH, PartitionLog
+from ottla.broker.wire.errors import ErrorCode
+from ottla.broker.wire.messages.list_offsets import LIST_OFFSETS
+from ottla.broker.wire.schema import Message
+
+API = LIST_OFFSETS
+LATEST, EARLIEST, MAX_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED = -1, -2, -3, -4, -5
+
+
+def handle(broker: Broker, call: Call) -> Message:
+    topics: list[Message] = []
+    for wanted in call.body["topics"]:
+        topic = broker.catalog.topics.get(wanted["name"])
+        partitions: list[Message] = []
+        for part in wanted["partitions"]:
+            log = topic.partition(part["partition_index"]) if topic else None
+            answer = _look_up(log, part) if log else {"error_code": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION}
+            answer["partition_index"] = part["partition_index"]
+            partitions.append(answer)
+        topics.append({"name": wanted["name"], "partitions": partitions})
+    return {"topics": topics}
+
+
+def _look_up(log: PartitionLog, part: Message) -> Message:
+    if part["current_leader_epoch"] > LEADER_EPOCH:
+        return {"error_code": ErrorCode.UNKNOWN_LEADER_EPOCH}
+    asked = part["timestamp"]
+    timestamp, offset = -1, -1
+    if asked == LATEST:
+        offset = log.high_watermark
+    elif asked in (EARLIEST, EARLIEST_LOCAL):
+        offset = log.start_offset
+    elif asked == MAX_TIMESTAMP:
+        timestamp, offset = lookup.largest_timestamp(log)
+    elif asked >= 0:
+        timestamp, offset = lookup.first_at_or_after(log, asked)
+    elif asked != LATEST_TIERED:
+        return {"error_code": ErrorCode.UNSUPPORTED_VERSION}
+    epoch = LEADER_EPOCH if offset >= 0 else -1
+    listed = [offset] if offset >= 0 else []
+    return {"timestamp": timestamp, "offset": offset, "leader_epoch": epoch, "old_style_offsets": listed}

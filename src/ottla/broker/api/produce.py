@@ -1,0 +1,184 @@
+"""Produce (0), versions 3 to 13: appends record batches.
+
+One batch per partition and request, as every client sends it. The batch stays opaque: its header and CRC are checked,
+its offset and leader epoch are patched in place. Checked, with Kafka's answers: length and CRC (CORRUPT_MESSAGE),
+magic and counts (INVALID_RECORD), max.message.bytes (MESSAGE_TOO_LARGE), timestamps ahead of the clock by more than the
+topic allows (INVALID_TIMESTAMP), sequence and epoch of idempotent producers (45, 46, 47), a record without key on a
+compacted topic (INVALID_RECORD, where the codec can be opened here), an unknown topic or id.
+
+acks=0 gets no reply. acks=1 and acks=all are answered once the batch is as durable as the broker's flush policy
+promises; with one node they mean the same. Transactional batches are refused with INVALID_TXN_STATE: transactions
+are not served yet. A failed write is KAFKA_STORAGE_ERROR, and nothing of the batch is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from typing import Any
+
+from ottla.broker.broker import Broker
+from ottla.broker.catalog import Topic
+from ottla.broker.connection import Call
+from ottla.broker.log import records
+from ottla.broker.log.batch import CRC_FROM, HEADER_SIZE, MAGIC, BatchHeader, crc_of, read_header
+from ottla.broker.log.partition_log import Appended, PartitionLog
+from ottla.broker.log.producers import Refused
+from ottla.broker.log.recovery import now_ms
+from ottla.broker.wire.errors import ErrorCode
+from ottla.broker.wire.messages.produce import PRODUCE
+from ottla.broker.wire.schema import Message
+
+logger = logging.getLogger("ottla.broker")
+
+API = PRODUCE
+ACKS = (-1, 0, 1)
+ZSTD, ZSTD_SINCE = 4, 7
+
+
+def handle(broker: Broker, call: Call) -> Message | None:
+    body = call.body
+    acks = body["acks"]
+    touched: list[PartitionLog] = []
+    answers: list[Message] = []
+    for data in body["topic_data"]:
+        topic = broker.topic(data["name"], data["topic_id"] if call.version >= 13 else None)
+        partitions = [_append(topic, part, call, touched) for part in data["partition_data"]]
+        answers.append({"name": data["name"], "topic_id": data["topic_id"], "partition_responses": partitions})
+    # The records lie in a buffer that the next request overwrites: let go of them before waiting.
+    call.body = {}
+    if acks == 0:
+        for log in touched:
+            broker.appended(log, _nothing)
+        call.finish()
+        return None
+    reply = {"responses": answers}
+    if not touched:
+        return reply
+    _Acknowledgement(broker, call, reply, touched)
+    return None
+
+
+def _nothing() -> None:
+    """acks=0: nobody waits."""
+
+
+class _Acknowledgement:
+    """Answers once all partitions of a request are durable."""
+
+    __slots__ = ("call", "left", "reply")
+
+    def __init__(self, broker: Broker, call: Call, reply: Message, logs: list[PartitionLog]) -> None:
+        self.call = call
+        self.reply = reply
+        self.left = len(logs)
+        for log in logs:
+            broker.appended(log, self.one_done)
+
+    def one_done(self) -> None:
+        self.left -= 1
+        if not self.left:
+            self.call.reply(self.reply)
+
+
+def _append(topic: Topic | None, part: Message, call: Call, touched: list[PartitionLog]) -> Message:
+    index = part["index"]
+    log = topic.partition(index) if topic else None
+    if topic is None or log is None:
+        by_id = call.version >= 13 and topic is None
+        return _refusal(index, ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    if call.body["acks"] not in ACKS:
+        return _refusal(index, ErrorCode.INVALID_REQUIRED_ACKS)
+    try:
+        header = _checked(topic, part["records"], call)
+        duplicate = log.duplicate_of(header)
+        if duplicate is not None:
+            touched.append(log)  # the first copy may still be on its way to the disk
+            stamp = duplicate.timestamp if topic.config.log_append_time else -1
+            return _accepted(index, log, Appended(duplicate.base_offset, stamp))
+        config = topic.config
+        appended = log.append(
+            part["records"],
+            header,
+            stamp=config.log_append_time,
+            segment_bytes=config.segment_bytes,
+            segment_ms=config.segment_ms,
+        )
+    except Refused as refused:
+        return _refusal(index, refused.code, str(refused))
+    except OSError as error:
+        logger.error("%s: a batch could not be written: %s", log.folder, error)
+        return _refusal(index, ErrorCode.KAFKA_STORAGE_ERROR, f"the batch could not be written: {error.strerror}")
+    touched.append(log)
+    return _accepted(index, log, appended)
+
+
+def _accepted(index: int, log: PartitionLog, appended: Appended) -> Message:
+    return {
+        "index": index,
+        "error_code": ErrorCode.NONE,
+        "base_offset": appended.base_offset,
+        "log_append_time_ms": appended.log_append_time,
+        "log_start_offset": log.start_offset,
+    }
+
+
+def _refusal(index: int, code: ErrorCode, message: str | None = None) -> Message:
+    return {"index": index, "error_code": code, "base_offset": -1, "error_message": message}
+
+
+def _checked(topic: Topic, data: Any, call: Call) -> BatchHeader:
+    """The header of the one batch in `data`, after all checks but the producer's sequence. Raises Refused."""
+    if data is None or len(data) == 0:
+        raise Refused(ErrorCode.INVALID_RECORD, "the request holds no records for this partition")
+    try:
+        header = read_header(data)
+    except struct.error:
+        raise Refused(ErrorCode.CORRUPT_MESSAGE, f"{len(data)} bytes are too few for a record batch") from None
+    if header.magic != MAGIC:
+        raise Refused(ErrorCode.INVALID_RECORD, f"record batches must have magic {MAGIC}, not {header.magic}")
+    if header.size < HEADER_SIZE or header.size > len(data):
+        raise Refused(ErrorCode.CORRUPT_MESSAGE, f"the batch claims {header.size} bytes, {len(data)} were sent")
+    if header.size < len(data):
+        raise Refused(ErrorCode.INVALID_RECORD, "a request may hold one record batch for each partition, no more")
+    if header.size > topic.config.max_message_bytes:
+        raise Refused(
+            ErrorCode.MESSAGE_TOO_LARGE,
+            f"a batch of {header.size} bytes, max.message.bytes of the topic is {topic.config.max_message_bytes}",
+        )
+    if crc_of(bytes(data[CRC_FROM:])) != header.crc:
+        raise Refused(ErrorCode.CORRUPT_MESSAGE, "the batch's checksum does not match")
+    _check_fields(header, call)
+    _check_timestamps(topic, header)
+    if topic.config.compact and records.has_record_without_key(data, header):
+        raise Refused(ErrorCode.INVALID_RECORD, "a record without key on a topic with cleanup.policy=compact")
+    return header
+
+
+def _check_fields(header: BatchHeader, call: Call) -> None:
+    if header.record_count < 1 or header.last_offset_delta != header.record_count - 1:
+        raise Refused(
+            ErrorCode.INVALID_RECORD,
+            f"the batch counts {header.record_count} records, its last offset delta is {header.last_offset_delta}",
+        )
+    if header.is_control:
+        raise Refused(ErrorCode.INVALID_RECORD, "clients may not write control batches")
+    if header.is_transactional:
+        raise Refused(ErrorCode.INVALID_TXN_STATE, "this broker does not serve transactions")
+    if header.producer_id >= 0 and (header.producer_epoch < 0 or header.base_sequence < 0):
+        raise Refused(ErrorCode.INVALID_RECORD, "an idempotent batch needs an epoch and a sequence")
+    if header.codec > ZSTD or (header.codec == ZSTD and call.version < ZSTD_SINCE):
+        raise Refused(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"compression codec {header.codec}")
+
+
+def _check_timestamps(topic: Topic, header: BatchHeader) -> None:
+    config = topic.config
+    if config.log_append_time:
+        return
+    now = now_ms()
+    latest, earliest = now + config.timestamp_after_max_ms, now - config.timestamp_before_max_ms
+    if header.max_timestamp > latest or 0 <= header.base_timestamp < earliest:
+        raise Refused(
+            ErrorCode.INVALID_TIMESTAMP,
+            f"timestamp {header.max_timestamp} is not between {earliest} and {latest}, as the topic's settings want it",
+        )

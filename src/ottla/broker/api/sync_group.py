@@ -1,0 +1,35 @@
+"""SyncGroup (14), versions 0 to 5: the leader hands in the assignment, every member takes its part.
+
+Answered when the leader's assignment is there and written down. Errors: UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION,
+REBALANCE_IN_PROGRESS (join again), INCONSISTENT_GROUP_PROTOCOL, FENCED_INSTANCE_ID.
+"""
+
+from __future__ import annotations
+
+from ottla.broker.broker import Broker
+from ottla.broker.connection import Call
+from ottla.broker.wire.errors import ErrorCode
+from ottla.broker.wire.messages.sync_group import SYNC_GROUP
+from ottla.broker.wire.schema import Message
+
+API = SYNC_GROUP
+
+
+def handle(broker: Broker, call: Call) -> Message | None:
+    body = call.body
+    if not body["group_id"]:
+        return {"error_code": ErrorCode.INVALID_GROUP_ID}
+    group = broker.coordinator.groups.get(body["group_id"])
+    if group is None:
+        return {"error_code": ErrorCode.UNKNOWN_MEMBER_ID}
+    assignments = {entry["member_id"]: entry["assignment"] for entry in body["assignments"]}
+    group.sync(
+        body["member_id"],
+        body["group_instance_id"],
+        body["generation_id"],
+        body["protocol_type"],
+        body["protocol_name"],
+        assignments,
+        call.reply,
+    )
+    return None

@@ -1,0 +1,119 @@
+"""What the broker is made of, apart from sockets: catalogue, logs, groups, flusher and clock."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ottla.broker.catalog import Catalog, Topic
+from ottla.broker.config import BrokerConfig
+from ottla.broker.groups.coordinator import Coordinator
+from ottla.broker import retention
+from ottla.broker.log.flusher import Flusher, Syncable
+from ottla.broker.log.partition_log import PartitionLog
+from ottla.broker.loop import Loop
+from ottla.broker.topic_configs import broker_defaults
+
+logger = logging.getLogger("ottla.broker")
+
+Callback = Callable[[], None]
+
+
+class Broker:
+    """The state behind the APIs. Everything runs in the loop's thread; only the flusher has its own.
+
+    Raises:
+        CorruptLog: Stored data is damaged in the middle.
+    """
+
+    def __init__(self, config: BrokerConfig, folder: Path, loop: Loop, failed: Callable[[OSError], None]) -> None:
+        self.config = config
+        self.loop = loop
+        self.host = config.host
+        self.port = config.port
+        self.catalog = Catalog(folder, broker_defaults(config))
+        self.catalog.recover()
+        self.flusher = Flusher(loop.post, failed)
+        self.coordinator = Coordinator(config, folder, loop, self.durable)
+        self._unsynced: set[PartitionLog] = set()
+        self._every(config.retention_check_interval_ms, self._retain)
+        if config.flush == "interval":
+            self._every(config.flush_interval_ms, self._flush_unsynced)
+        for path in self.catalog.orphans():
+            retention.remove_folder(path)
+
+    def topic(self, name: str | None, topic_id: bytes | None) -> Topic | None:
+        """A topic by its id if one is given (all zero is none), else by name."""
+        if topic_id is not None and any(topic_id):
+            return self.catalog.by_id.get(topic_id)
+        return self.catalog.topics.get(name or "")
+
+    def durable(self, what: Syncable, done: Callback) -> None:
+        """Calls `done` once what was written to a journal is as durable as the flush policy promises."""
+        if self.config.flush == "ack":
+            self.flusher.flush(what, done)
+            return
+        if self.config.flush == "interval":
+            self.flusher.flush(what)
+        self.loop.post(done)
+
+    def appended(self, log: PartitionLog, done: Callback) -> None:
+        """Calls `done` once what was appended to a log may be acknowledged."""
+        if self.config.flush == "ack":
+            self.flusher.flush(log, done)
+            return
+        if self.config.flush == "interval":
+            self._unsynced.add(log)
+        log.expose()
+        done()
+
+    def discard(self, logs: list[PartitionLog], topic: Topic) -> None:
+        """Removes a deleted topic's files, once no sync can be using them."""
+        for log in logs:
+            self.flusher.flush(log, log.destroy)
+            log.synced(log.mark())
+            for waiter in list(log.waiters):
+                waiter(1 << 40)
+        folder = self.catalog.logs_folder / topic.id.hex()
+        if logs:
+            self.flusher.flush(logs[-1], lambda: retention.remove_folder(folder))
+
+    def close(self) -> None:
+        """Makes everything durable and closes the files."""
+        for _, _, log in self.catalog.logs():
+            if log.next_offset > log.high_watermark or log in self._unsynced:
+                self.flusher.flush(log)
+        self.flusher.flush(self.catalog.journal)
+        self.flusher.flush(self.coordinator.journal)
+        self.flusher.close()
+        for _, _, log in self.catalog.logs():
+            log.close()
+        self.catalog.journal.close()
+        self.coordinator.journal.close()
+
+    def _every(self, milliseconds: int, action: Callback) -> None:
+        def again() -> None:
+            action()
+            self._every(milliseconds, action)
+
+        self.loop.call_later(milliseconds / 1000, again)
+
+    def _flush_unsynced(self) -> None:
+        for log in self._unsynced:
+            self.flusher.flush(log)
+        self._unsynced.clear()
+
+    def _retain(self) -> None:
+        for topic, index, log in self.catalog.logs():
+            gone: list[Any] = retention.apply(topic.config, log)
+            if gone:
+                self.catalog.note_start(topic, index)
+                self.release(log, gone)
+        self.coordinator.expire_offsets()
+
+    def release(self, log: PartitionLog, segments: list[Any]) -> None:
+        """Closes segments that were taken out of a log, once no sync can be using them."""
+        for segment in segments:
+            self.flusher.flush(log, segment.close)

@@ -1,0 +1,271 @@
+"""One client's connection: cuts requests out of the byte stream, and sends replies in the order of the requests.
+
+Replies may be ready in any order (long polls, acknowledgements that wait for the disk); each waits in line behind the
+earlier ones. Records go from the request's buffer to the file, and from the file's bytes to the socket, without a copy in
+between that is not the kernel's.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import struct
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ottla.broker.wire.compiler import reader, writer
+from ottla.broker.wire.primitives import MalformedMessage, read_uvarint
+from ottla.broker.wire.schema import Api, Message
+
+if TYPE_CHECKING:
+    from ottla.broker.server import Server
+
+logger = logging.getLogger("ottla.broker")
+
+PENDING_CALLS_MAX = 128  # more unanswered requests than this, and no more is read from the client
+PENDING_BYTES_MAX = 64 << 20
+CHUNKS_PER_SEND = 64
+FIRST_FRAME_BYTES = 1 << 20  # memory for a large request grows as its bytes arrive, not by what its length claims
+_HEADER = struct.Struct(">hhi")
+_API_VERSIONS = 18
+
+
+class Call:
+    """One request on its way to its reply."""
+
+    __slots__ = ("api", "body", "chunks", "client_id", "connection", "correlation_id", "done", "version")
+
+    def __init__(self, connection: Connection, api: Api, version: int, correlation_id: int, client_id: str | None) -> None:
+        self.connection = connection
+        self.api = api
+        self.version = version
+        self.correlation_id = correlation_id
+        self.client_id = client_id
+        self.body: Message = {}
+        self.done = False
+        self.chunks: list[bytes | bytearray | memoryview] = []
+
+    def reply(self, message: Message) -> None:
+        """Answers; the bytes go out once all earlier requests of the connection are answered. Once per call."""
+        flexible = self.api.is_flexible(self.version)
+        # The reply to ApiVersions has the old header always: the client cannot know yet what we speak.
+        tagged_header = flexible and self.api.key != _API_VERSIONS
+        head = bytearray(8)
+        chunks: list[bytes | bytearray | memoryview] = [head]
+        if tagged_header:
+            head.append(0)
+        writer(self.api.response, self.version, flexible)(message, chunks)
+        struct.pack_into(">ii", head, 0, sum(map(len, chunks)) - 4, self.correlation_id)
+        self.chunks = chunks
+        self.finish()
+
+    def finish(self) -> None:
+        """Ends the call without a word, as acks=0 wants it."""
+        self.done = True
+        self.connection.advance()
+
+    @property
+    def client_host(self) -> str:
+        return self.connection.peer
+
+
+class Connection:
+    """A client's socket, its partly read request and its replies that are not sent yet."""
+
+    def __init__(self, server: Server, sock: socket.socket, peer: str) -> None:
+        self.server = server
+        self.sock = sock
+        self.peer = peer
+        self.closed = False
+        self.calls: deque[Call] = deque()
+        self.outgoing: deque[memoryview] = deque()
+        self.outgoing_bytes = 0
+        self._events = 0
+        self._prefix = b""
+        self._frame = bytearray()
+        self._frame_size = 0
+        self._filled = 0
+        self._watch()
+
+    # Reading
+
+    def ready(self, events: int) -> None:
+        """Handles what the selector reports."""
+        try:
+            if events & selectors.EVENT_WRITE:
+                self.send()
+            if events & selectors.EVENT_READ and not self.closed:
+                if self._frame_size:
+                    self._continue_frame()
+                else:
+                    self._read()
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self.close()
+
+    def _read(self) -> None:
+        buffer = self.server.buffer
+        kept = len(self._prefix)
+        buffer[:kept] = self._prefix
+        received = self.sock.recv_into(buffer[kept:])
+        if not received:
+            self.close()
+            return
+        self._prefix = b""
+        position, stop = 0, kept + received
+        while stop - position >= 4:
+            size = int.from_bytes(buffer[position : position + 4], "big", signed=True)
+            if not self._fits(size):
+                return
+            begin = position + 4
+            if stop - begin < size:
+                self._begin_frame(size, buffer[begin:stop])
+                return
+            self._handle(buffer[begin : begin + size])
+            if self.closed:
+                return
+            position = begin + size
+        self._prefix = bytes(buffer[position:stop])
+
+    def _fits(self, size: int) -> bool:
+        if 8 <= size <= self.server.config.request_max_bytes:
+            return True
+        logger.warning(
+            "closing the connection from %s: a request of %d bytes (allowed are 8 to %d, see request_max_bytes)",
+            self.peer,
+            size,
+            self.server.config.request_max_bytes,
+        )
+        self.close()
+        return False
+
+    def _begin_frame(self, size: int, part: memoryview) -> None:
+        self._frame = bytearray(min(size, max(FIRST_FRAME_BYTES, len(part))))
+        self._frame[: len(part)] = part
+        self._frame_size = size
+        self._filled = len(part)
+
+    def _continue_frame(self) -> None:
+        if self._filled == len(self._frame):
+            self._frame.extend(bytes(min(len(self._frame), self._frame_size - len(self._frame))))
+        with memoryview(self._frame) as view, view[self._filled :] as rest:
+            received = self.sock.recv_into(rest)
+        if not received:
+            self.close()
+            return
+        self._filled += received
+        if self._filled == self._frame_size:
+            frame, self._frame = self._frame, bytearray()
+            self._frame_size = self._filled = 0
+            self._handle(memoryview(frame))
+
+    def _handle(self, frame: memoryview) -> None:
+        key, version, correlation_id = _HEADER.unpack_from(frame)
+        handler = self.server.handlers.get(key)
+        try:
+            if handler is None:
+                raise MalformedMessage(f"API key {key} is not served")
+            api, handle = handler
+            first, last = api.versions
+            if not first <= version <= last:
+                self._refuse_version(api, version, correlation_id)
+                return
+            flexible = api.is_flexible(version)
+            client_id, position = _read_client_id(frame, flexible)
+            call = Call(self, api, version, correlation_id, client_id)
+            call.body, _ = reader(api.request, version, flexible)(frame, position)
+        except (MalformedMessage, IndexError, struct.error, UnicodeDecodeError, MemoryError) as error:
+            logger.warning(
+                "closing the connection from %s: request with API key %d, version %d: %s", self.peer, key, version, error
+            )
+            self.close()
+            return
+        self.calls.append(call)
+        answer = handle(self.server.broker, call)
+        if answer is not None:
+            call.reply(answer)
+
+    def _refuse_version(self, api: Api, version: int, correlation_id: int) -> None:
+        """An ApiVersions of an unknown version is answered in version 0; anything else Kafka cuts off, and so do we."""
+        call = Call(self, api, version, correlation_id, None)
+        refusal = self.server.unsupported_version(call)
+        if refusal is None:
+            raise MalformedMessage(f"{api.name} is served in versions {api.versions[0]} to {api.versions[1]}")
+        self.calls.append(call)
+        call.reply(refusal)
+
+    # Writing
+
+    def advance(self) -> None:
+        """Moves the replies that are next in line to the socket's queue; they are sent at the end of the loop's turn."""
+        calls = self.calls
+        while calls and calls[0].done:
+            for chunk in calls.popleft().chunks:
+                if len(chunk):
+                    self.outgoing.append(memoryview(chunk))
+                    self.outgoing_bytes += len(chunk)
+        self.server.unsent.add(self)
+
+    def send(self) -> None:
+        """Sends what is queued, as much as the socket takes."""
+        if self.closed:
+            return
+        outgoing = self.outgoing
+        try:
+            while outgoing:
+                sent = self.sock.sendmsg(list(islice(outgoing, CHUNKS_PER_SEND)))
+                self.outgoing_bytes -= sent
+                while sent:
+                    chunk = outgoing[0]
+                    if sent < len(chunk):
+                        outgoing[0] = chunk[sent:]
+                        break
+                    sent -= len(chunk)
+                    outgoing.popleft()
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self.close()
+            return
+        self._watch()
+
+    def _watch(self) -> None:
+        events = 0
+        if len(self.calls) < PENDING_CALLS_MAX and self.outgoing_bytes < PENDING_BYTES_MAX:
+            events |= selectors.EVENT_READ
+        if self.outgoing:
+            events |= selectors.EVENT_WRITE
+        if events == self._events or self.closed:
+            return
+        if events:
+            self.server.loop.watch(self.sock, events, self.ready)
+        else:
+            self.server.loop.unwatch(self.sock)
+        self._events = events
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self.server.loop.unwatch(self.sock)
+        self.sock.close()
+        self.calls.clear()
+        self.outgoing.clear()
+        self.server.forget(self)
+
+
+def _read_client_id(frame: memoryview, flexible: bool) -> tuple[str | None, int]:
+    """The rest of the request header: client id (never compact), then tagged fields, which we have no use for."""
+    size: Any = int.from_bytes(frame[8:10], "big", signed=True)
+    position = 10 + max(size, 0)
+    client_id = str(frame[10:position], "utf-8") if size >= 0 else None
+    if flexible:
+        count, position = read_uvarint(frame, position)
+        for _ in range(count):
+            _, position = read_uvarint(frame, position)
+            size, position = read_uvarint(frame, position)
+            position += size
+    return client_id, position

@@ -1,0 +1,1 @@
+"""Consumer groups: membership and rebalancing (the classic protocol), and committed offsets."""

@@ -1,0 +1,135 @@
+"""An append-only file of small JSON records, for everything that is not a record batch: topics, offsets, groups.
+
+Each record is its length, its CRC32C and its JSON. State is what replaying the records gives. A torn tail is cut, damage
+in the middle is CorruptLog, as in a partition's log. When the file has grown well beyond what the state needs, it is
+written anew and renamed into place.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import struct
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ottla.broker.log.batch import crc_of
+from ottla.broker.log.segment import sync_folder
+from ottla.errors import CorruptLog
+
+logger = logging.getLogger("ottla.broker")
+
+_HEAD = struct.Struct(">II")
+COMPACT_ABOVE_BYTES = 1 << 20
+Entry = list[Any]
+
+
+class Journal:
+    """One journal file. Used from the event loop's thread, but for `mark` and `sync`.
+
+    Args:
+        path: The file; created if missing.
+        replay: Takes each stored record, in order, while opening.
+        snapshot: Gives the records that rebuild the present state, for writing the file anew.
+
+    Raises:
+        CorruptLog: A record in the middle is damaged.
+    """
+
+    def __init__(self, path: Path, replay: Callable[[Entry], None], snapshot: Callable[[], Iterable[Entry]]) -> None:
+        self.path = path
+        self._snapshot = snapshot
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._size = self._recover(replay)
+        self._limit = max(COMPACT_ABOVE_BYTES, 4 * self._size)
+        sync_folder(path.parent)
+
+    def append(self, *entries: Entry) -> None:
+        """Writes records at the end, all or none.
+
+        Raises:
+            OSError: Nothing was written.
+        """
+        data = b"".join(map(_encode, entries))
+        try:
+            written = 0
+            while written < len(data):
+                written += os.pwrite(self._fd, data[written:], self._size + written)
+        except OSError:
+            os.ftruncate(self._fd, self._size)
+            raise
+        self._size += len(data)
+        if self._size > self._limit:
+            self.compact()
+
+    def compact(self) -> None:
+        """Writes the present state to a new file and puts it in place of the old one. Blocks; rare."""
+        fresh = self.path.with_suffix(".new")
+        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        data = b"".join(map(_encode, self._snapshot()))
+        written = 0
+        while written < len(data):
+            written += os.pwrite(fd, data[written:], written)
+        os.fsync(fd)
+        os.replace(fresh, self.path)
+        sync_folder(self.path.parent)
+        # The flusher may be syncing the descriptor right now; dup2 swaps the file beneath it without ever closing it.
+        os.dup2(fd, self._fd, inheritable=False)
+        os.close(fd)
+        self._size = len(data)
+        self._limit = max(COMPACT_ABOVE_BYTES, 4 * self._size)
+
+    def mark(self) -> object:
+        return None
+
+    def sync(self) -> None:
+        getattr(os, "fdatasync", os.fsync)(self._fd)
+
+    def synced(self, mark: object) -> None:
+        """Nothing to do: readers see the state in memory."""
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _recover(self, replay: Callable[[Entry], None]) -> int:
+        data = self.path.read_bytes()
+        position = 0
+        while position < len(data):
+            stop = _intact_until(data, position)
+            if stop is None:
+                self._cut(data, position)
+                break
+            replay(json.loads(data[position + _HEAD.size : stop]))
+            position = stop
+        return position
+
+    def _cut(self, data: bytes, position: int) -> None:
+        for later in range(position + 1, len(data) - _HEAD.size):
+            stop = _intact_until(data, later)
+            if stop is not None and stop > later + _HEAD.size + 1:
+                raise CorruptLog(
+                    f"{self.path}, position {position}: a damaged record, and intact records follow (at {later}). "
+                    f"Restore the file from a backup."
+                )
+        logger.warning("%s, position %d: cutting off a torn tail of %d bytes", self.path, position, len(data) - position)
+        os.ftruncate(self._fd, position)
+        os.fsync(self._fd)
+
+
+def _encode(entry: Entry) -> bytes:
+    body = json.dumps(entry, separators=(",", ":")).encode()
+    return _HEAD.pack(len(body), crc_of(body)) + body
+
+
+def _intact_until(data: bytes, position: int) -> int | None:
+    """The end of the intact record at `position`; None if there is none."""
+    start = position + _HEAD.size
+    if start > len(data):
+        return None
+    length, crc = _HEAD.unpack_from(data, position)
+    stop = start + length
+    if length == 0 or stop > len(data) or crc_of(data[start:stop]) != crc:
+        return None
+    return int(stop)

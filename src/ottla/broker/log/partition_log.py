@@ -1,0 +1,260 @@
+"""One partition's log: append, read, look up, truncate from the front."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from bisect import bisect_right
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from ottla.broker.log.batch import (
+    CRC_FROM,
+    HEADER_SIZE,
+    LOG_APPEND_TIME,
+    BatchHeader,
+    crc_of,
+    read_header,
+    stamped_prefix,
+)
+from ottla.broker.log.producers import AppendedBatch, Producers
+from ottla.broker.log.recovery import now_ms, recover_segments
+from ottla.broker.log.segment import Segment, sync_folder
+
+LEADER_EPOCH = 0
+
+
+class End(NamedTuple):
+    """Where a log ends: the next offset, and its place in the files."""
+
+    offset: int
+    segment: Segment | None
+    size: int
+
+
+class Appended(NamedTuple):
+    base_offset: int
+    log_append_time: int  # ms, -1 with create time
+
+
+class PartitionLog:
+    """The log of one partition. Used from the event loop's thread only, but for `mark` and `sync`.
+
+    `next_offset` is the end of what was written, `high_watermark` the end of what is durable (as the flush policy
+    says) and so visible to consumers.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.segments: list[Segment] = []
+        self.start_offset = 0
+        self.next_offset = 0
+        self.producers = Producers()
+        self.waiters: set[Callable[[int], None]] = set()
+        self.deleted = False
+        self._bases: list[int] = []
+        self._end = End(0, None, 0)
+        self._stable = self._end
+        self._dirty: set[Segment] = set()
+        self._folder_dirty = False
+
+    @property
+    def high_watermark(self) -> int:
+        return self._stable.offset
+
+    @property
+    def size(self) -> int:
+        return sum(segment.size for segment in self.segments)
+
+    # Recovery
+
+    def recover(self, start_offset: int) -> None:
+        """Reads the files back. `start_offset` is where the catalogue says the log begins.
+
+        Raises:
+            CorruptLog: See `recovery`.
+        """
+        if self.folder.is_dir():
+            self.segments, next_offset = recover_segments(self.folder, self.producers)
+        else:
+            next_offset = None
+        self._bases = [segment.base_offset for segment in self.segments]
+        first = self._bases[0] if self._bases else 0
+        self.start_offset = max(start_offset, first)
+        # With all segments gone by retention, the last of them still names the next offset.
+        self.next_offset = max(next_offset or 0, self.start_offset)
+        self._stable = self._end = self._end_now()
+
+    # Writing
+
+    def append(self, batch: memoryview, header: BatchHeader, *, stamp: bool, segment_bytes: int, segment_ms: int) -> Appended:
+        """Appends one checked batch, giving it its offset.
+
+        Args:
+            batch: The whole batch as the producer sent it; not kept.
+            header: Its header.
+            stamp: Whether the broker's clock replaces the timestamps (message.timestamp.type=LogAppendTime).
+            segment_bytes: Above this a new segment begins.
+            segment_ms: So does one for an older segment.
+
+        Raises:
+            OSError: Nothing was appended.
+        """
+        log_append_time = -1
+        body = bytes(batch[CRC_FROM : header.size])
+        if stamp:
+            log_append_time = now_ms()
+            header, body = _stamp(header, body, log_append_time)
+        segment = self._active(header.size, segment_bytes, segment_ms)
+        base_offset = self.next_offset
+        prefix = stamped_prefix(header, base_offset, LEADER_EPOCH, header.crc)
+        segment.append([prefix, body], header, base_offset)
+        self.next_offset = base_offset + header.last_offset_delta + 1
+        if header.producer_id >= 0:
+            self.producers.note(header, base_offset)
+        self._dirty.add(segment)
+        self._end = End(self.next_offset, segment, segment.size)
+        return Appended(base_offset, log_append_time)
+
+    def duplicate_of(self, header: BatchHeader) -> AppendedBatch | None:
+        """The batch as first appended, if this is a retry of it. Raises Refused; see Producers.check."""
+        return self.producers.check(header) if header.producer_id >= 0 else None
+
+    def _active(self, size: int, segment_bytes: int, segment_ms: int) -> Segment:
+        if self.segments:
+            active = self.segments[-1]
+            young = time.time() - active.created_at < segment_ms / 1000
+            if active.size == 0 or (active.size + size <= segment_bytes and young):
+                return active
+        return self._roll()
+
+    def _roll(self) -> Segment:
+        if not self.segments:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / Segment.file_name(self.next_offset)
+        segment = Segment(path, self.next_offset, time.time())
+        self._folder_dirty = True
+        self.segments.append(segment)
+        self._bases.append(segment.base_offset)
+        return segment
+
+    # Durability (Syncable)
+
+    def mark(self) -> object:
+        return self._end
+
+    def sync(self) -> None:
+        while self._dirty:
+            segment = self._dirty.pop()
+            if not self.deleted:
+                segment.sync()
+        if self._folder_dirty and not self.deleted:
+            self._folder_dirty = False
+            sync_folder(self.folder)
+            sync_folder(self.folder.parent)
+            sync_folder(self.folder.parent.parent)
+
+    def synced(self, mark: object) -> None:
+        """Moves the high watermark to `mark` and wakes who waits for records."""
+        assert isinstance(mark, End)
+        before = self._stable
+        if mark.offset <= before.offset:
+            return
+        self._stable = mark
+        if self.waiters:
+            grown = mark.size - before.size if mark.segment is before.segment else mark.size
+            for waiter in list(self.waiters):
+                waiter(grown)
+
+    def expose(self) -> None:
+        """Makes everything written visible without waiting for the disk (flush policies other than `ack`)."""
+        self.synced(self._end)
+
+    # Reading
+
+    def read(self, offset: int, max_bytes: int, *, at_least_one: bool) -> bytes:
+        """Whole batches from the one that contains `offset`, about `max_bytes` of them, up to the high watermark.
+
+        With `at_least_one` the first batch comes whole even if it is larger. Empty if there is nothing.
+        """
+        if offset >= self._stable.offset or not self.segments:
+            return b""
+        at = max(bisect_right(self._bases, offset) - 1, 0)
+        while at < len(self.segments):
+            segment = self.segments[at]
+            stop = self._stable.size if segment is self._stable.segment else segment.size
+            found = segment.find(offset)
+            if found is not None and found[0] < stop:
+                return self._read_segment(segment, found, stop, max_bytes, at_least_one)
+            if segment is self._stable.segment:
+                break
+            at += 1
+        return b""
+
+    def _read_segment(
+        self, segment: Segment, found: tuple[int, BatchHeader], stop: int, max_bytes: int, at_least_one: bool
+    ) -> bytes:
+        start, header = found
+        end = stop
+        if stop - start > max_bytes:
+            end = segment.whole_batches_until(start, start + max_bytes)
+            if end < start + header.size and (at_least_one or header.size <= max_bytes):
+                end = start + header.size
+        return segment.read(start, min(end, stop) - start)
+
+    def bytes_from(self, offset: int) -> int:
+        """About how many bytes are readable from `offset` on; exact enough for a fetch's min_bytes."""
+        if offset >= self._stable.offset or not self.segments:
+            return 0
+        at = max(bisect_right(self._bases, offset) - 1, 0)
+        segment = self.segments[at]
+        begin = segment.position_before(offset)
+        if segment is self._stable.segment:
+            return max(self._stable.size - begin, 1)
+        return max(segment.size - begin, 1) + sum(s.size for s in self.segments[at + 1 :])
+
+    # Truncation and retention
+
+    def delete_until(self, offset: int) -> list[Segment]:
+        """Moves the start of the log forward; gives the segments that are no longer needed, already unlinked."""
+        self.start_offset = max(self.start_offset, offset)
+        gone: list[Segment] = []
+        while len(self.segments) > 1 and self._bases[1] <= self.start_offset:
+            segment = self.segments.pop(0)
+            self._bases.pop(0)
+            segment.delete()
+            gone.append(segment)
+        return gone
+
+    def roll_for_retention(self) -> None:
+        """Ends the active segment, so that retention may remove it; the new empty one keeps the next offset."""
+        if self.segments and self.segments[-1].size:
+            segment = self._roll()
+            self._end = End(self.next_offset, segment, 0)
+
+    def close(self) -> None:
+        for segment in self.segments:
+            segment.close()
+
+    def destroy(self) -> None:
+        """Closes and removes all files of the partition."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end_now(self) -> End:
+        active = self.segments[-1] if self.segments else None
+        return End(self.next_offset, active, active.size if active else 0)
+
+
+def _stamp(header: BatchHeader, body: bytes, timestamp: int) -> tuple[BatchHeader, bytes]:
+    """Writes the broker's time into a batch: attribute bit, largest timestamp, and with them the CRC."""
+    changed = bytearray(body)
+    attributes = header.attributes | LOG_APPEND_TIME
+    changed[0:2] = attributes.to_bytes(2, "big", signed=True)
+    changed[14:22] = timestamp.to_bytes(8, "big", signed=True)
+    fresh = bytes(changed)
+    return header._replace(attributes=attributes, max_timestamp=timestamp, crc=crc_of(fresh)), fresh
+
+
+__all__ = ["HEADER_SIZE", "LEADER_EPOCH", "Appended", "PartitionLog", "read_header"]

@@ -1,0 +1,119 @@
+"""What one partition remembers of each idempotent producer, and Kafka's sequence and epoch rules."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, NamedTuple
+
+from ottla.broker.log.batch import BatchHeader
+from ottla.broker.wire.errors import ErrorCode
+
+REMEMBERED_BATCHES = 5  # as many as a producer may have in flight (max.in.flight.requests.per.connection)
+
+
+class AppendedBatch(NamedTuple):
+    base_sequence: int
+    last_sequence: int
+    base_offset: int
+    timestamp: int
+
+
+class ProducerState:
+    """One producer id: its epoch and its last five batches."""
+
+    __slots__ = ("batches", "epoch", "last_timestamp")
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.batches: deque[AppendedBatch] = deque(maxlen=REMEMBERED_BATCHES)
+        self.last_timestamp = -1
+
+
+class Refused(Exception):
+    """A batch breaks the rules. `code` is Kafka's answer."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class Producers:
+    """All producers that wrote to a partition. Rebuilt from batch headers on recovery, so it survives a restart."""
+
+    def __init__(self) -> None:
+        self.states: dict[int, ProducerState] = {}
+
+    def check(self, header: BatchHeader) -> AppendedBatch | None:
+        """Decides on a batch before it is appended.
+
+        Returns:
+            None if the batch is next in line; the batch as first appended if this one is a duplicate of it.
+
+        Raises:
+            Refused: INVALID_PRODUCER_EPOCH for an epoch older than seen, OUT_OF_ORDER_SEQUENCE_NUMBER for a gap or
+                for a new epoch that does not begin at 0, DUPLICATE_SEQUENCE_NUMBER for a duplicate older than
+                the five batches remembered.
+        """
+        state = self.states.get(header.producer_id)
+        if state is None:
+            # Nothing known: the state may have aged out, so any sequence is taken, as Kafka does.
+            return None
+        if header.producer_epoch < state.epoch:
+            raise Refused(
+                ErrorCode.INVALID_PRODUCER_EPOCH,
+                f"producer {header.producer_id} has epoch {state.epoch}, the batch has the older {header.producer_epoch}",
+            )
+        if header.producer_epoch > state.epoch:
+            if header.base_sequence != 0:
+                raise Refused(
+                    ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+                    f"a new epoch of producer {header.producer_id} begins at sequence 0, not {header.base_sequence}",
+                )
+            return None
+        return self._check_sequence(state, header)
+
+    def _check_sequence(self, state: ProducerState, header: BatchHeader) -> AppendedBatch | None:
+        if not state.batches:
+            return None
+        first, last = header.base_sequence, header.last_sequence
+        for batch in state.batches:
+            if batch.base_sequence == first and batch.last_sequence == last:
+                return batch
+        expected = (state.batches[-1].last_sequence + 1) & 0x7FFFFFFF
+        if first == expected:
+            return None
+        oldest = state.batches[0].base_sequence
+        if last < oldest and len(state.batches) == REMEMBERED_BATCHES:
+            raise Refused(
+                ErrorCode.DUPLICATE_SEQUENCE_NUMBER,
+                f"producer {header.producer_id} sent sequence {first} again, long after it was appended",
+            )
+        raise Refused(
+            ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+            f"producer {header.producer_id} should go on with sequence {expected}, not {first}",
+        )
+
+    def note(self, header: BatchHeader, base_offset: int) -> None:
+        """Remembers an appended batch."""
+        state = self.states.get(header.producer_id)
+        if state is None or header.producer_epoch > state.epoch:
+            state = self.states[header.producer_id] = ProducerState(header.producer_epoch)
+        state.last_timestamp = header.max_timestamp
+        if not header.is_control:
+            state.batches.append(
+                AppendedBatch(header.base_sequence, header.last_sequence, base_offset, header.max_timestamp)
+            )
+
+    def expire(self, before: int) -> None:
+        """Forgets producers whose last batch is older than `before` (ms since the epoch)."""
+        for producer_id in [i for i, s in self.states.items() if s.last_timestamp < before]:
+            del self.states[producer_id]
+
+    def snapshot(self) -> list[Any]:
+        return [[i, s.epoch, s.last_timestamp, list(map(list, s.batches))] for i, s in self.states.items()]
+
+    def restore(self, snapshot: list[Any]) -> None:
+        for producer_id, epoch, last_timestamp, batches in snapshot:
+            state = self.states[producer_id] = ProducerState(epoch)
+            state.last_timestamp = last_timestamp
+            state.batches.extend(AppendedBatch(*batch) for batch in batches)

@@ -1,0 +1,126 @@
+"""The event loop: one thread, one selector, timers, and a way in for other threads.
+
+Not asyncio: its transports copy what a socket does not take at once, which halves large fetches, and importing it
+costs a good part of the start-up time and memory this broker is allowed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+Callback = Callable[[], None]
+
+
+class Timer:
+    """A callback at a time. `cancel` makes it never come."""
+
+    __slots__ = ("callback", "deadline")
+
+    def __init__(self, deadline: float, callback: Callback) -> None:
+        self.deadline = deadline
+        self.callback: Callback | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class Loop:
+    """Runs until `stop`. All methods but `post` belong to the thread that runs it."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._counter = itertools.count()
+        self._posted: deque[Callback] = deque()
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._selector.register(self._wake_in, selectors.EVENT_READ, self._drain)
+        self._running = True
+        self.before_wait: Callback | None = None
+
+    def now(self) -> float:
+        """Seconds on a clock that never goes back."""
+        return time.monotonic()
+
+    def call_later(self, seconds: float, callback: Callback) -> Timer:
+        timer = Timer(self.now() + seconds, callback)
+        heapq.heappush(self._timers, (timer.deadline, next(self._counter), timer))
+        return timer
+
+    def post(self, callback: Callback) -> None:
+        """Runs a callback in the loop, soon. Callable from any thread and from signal handlers."""
+        self._posted.append(callback)
+        try:
+            self._wake_out.send(b"\0")
+        except (BlockingIOError, InterruptedError):
+            pass  # the pipe is full of wake-ups already
+        except OSError:
+            pass  # the loop is closed
+
+    def watch(self, sock: socket.socket, events: int, callback: Callable[[int], None]) -> None:
+        """Calls back with the events that are ready, until `unwatch`."""
+        try:
+            self._selector.modify(sock, events, callback)
+        except KeyError:
+            self._selector.register(sock, events, callback)
+
+    def unwatch(self, sock: socket.socket) -> None:
+        try:
+            self._selector.unregister(sock)
+        except KeyError:
+            pass
+
+    def stop(self) -> None:
+        self._running = False
+
+    def run(self) -> None:
+        while self._running:
+            self.turn()
+
+    def turn(self, timeout: float | None = None) -> None:
+        """Waits for something to happen (at most `timeout` seconds) and handles it."""
+        if self.before_wait is not None:
+            self.before_wait()
+        for key, events in self._selector.select(self._wait(timeout)):
+            key.data(events)
+        self._run_timers()
+        while self._posted:
+            self._posted.popleft()()
+
+    def close(self) -> None:
+        self._selector.close()
+        self._wake_in.close()
+        self._wake_out.close()
+
+    def _wait(self, limit: float | None) -> float | None:
+        if self._posted or not self._running:
+            return 0.0
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        if not self._timers:
+            return limit
+        due = max(self._timers[0][0] - self.now(), 0.0)
+        return due if limit is None else min(due, limit)
+
+    def _run_timers(self) -> None:
+        now = self.now()
+        while self._timers and self._timers[0][0] <= now:
+            timer = heapq.heappop(self._timers)[2]
+            callback, timer.callback = timer.callback, None
+            if callback is not None:
+                callback()
+
+    def _drain(self, _: Any) -> None:
+        try:
+            while self._wake_in.recv(4096):
+                pass
+        except (BlockingIOError, InterruptedError):
+            pass

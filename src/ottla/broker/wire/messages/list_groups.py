@@ -1,0 +1,25 @@
+"""ListGroups."""
+
+from __future__ import annotations
+
+from ottla.broker.wire.schema import Api
+
+LIST_GROUPS = Api(
+    key=16,
+    name="ListGroups",
+    versions=(0, 5),
+    flexible=3,
+    request="""
+states_filter []string 4+
+types_filter []string 5+
+""",
+    response="""
+throttle_time_ms int32 1+
+error_code int16
+groups []
+    group_id string
+    protocol_type string
+    group_state string 4+
+    group_type string 5+
+""",
+)
