@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ottla.errors import EventDefinitionError
 from ottla.events.fields import field_names, is_record_class
@@ -40,14 +40,14 @@ class EventType:
         """
         if self.key is None:
             return None
-        value = getattr(obj, self.key)
+        value: Any = getattr(obj, self.key)
         if value.__class__ is str:
-            return value.encode()  # type: ignore[no-any-return]
+            return value.encode()
         if value is None:
             return None
         if isinstance(value, Enum):
             value = value.value
-        return value if isinstance(value, bytes) else str(value).encode()
+        return bytes(value) if isinstance(value, bytes) else str(value).encode()
 
 
 def event(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+import math
 from datetime import UTC, date, datetime, time, timedelta
-from enum import Enum
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from ottla.events.fields import MISSING
 from ottla.events.shapes import Array, DecimalNumber, Enumeration, Logical, Map, Record, Scalar, Shape, Union
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,8 +47,9 @@ def default_json(shape: Shape, value: Any) -> Any:
         case DecimalNumber():
             return _decimal(shape, value)
         case Enumeration():
-            index = [v for v in shape.values].index(value) if not isinstance(value, Enum) or shape.cls else -1
-            return shape.symbols[index]
+            if type(value) is not (shape.cls or str):
+                raise TypeError(value)
+            return shape.symbols[shape.values.index(value)]
         case Array():
             if not isinstance(value, list | tuple | set | frozenset):
                 raise TypeError(value)
@@ -67,17 +67,15 @@ def default_json(shape: Shape, value: Any) -> Any:
 
 
 def _scalar(shape: Scalar, value: Any) -> Any:
-    if not isinstance(value, _SCALAR_CLASSES[shape.kind]) or (isinstance(value, bool) and shape.kind != "boolean"):
-        raise TypeError(value)
-    if isinstance(value, Enum) or (shape.allowed is not None and value not in shape.allowed):
+    cls = type(value)
+    if cls not in _SCALAR_CLASSES[shape.kind] or (shape.allowed is not None and value not in shape.allowed):
         raise TypeError(value)
     if shape.kind == "long" and not -(2**63) <= value < 2**63:
         raise ValueError(value)
     if shape.kind == "double":
-        value = float(value)
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             raise ValueError("JSON has no NaN and no infinity")
-        return value
+        return float(value)
     return value.decode("latin-1") if shape.kind == "bytes" else value
 
 
@@ -104,7 +102,5 @@ def _decimal(shape: DecimalNumber, value: Any) -> str:
     unscaled, rest = divmod(numerator * 10**shape.digits.scale, denominator)
     if rest or abs(unscaled) >= 10**shape.digits.precision:
         raise ValueError(value)
-    return unscaled.to_bytes((unscaled.bit_length() + 8) // 8, "big", signed=True).decode("latin-1")
-
-
-__all__ = ["MISSING", "default_json", "fits"]
+    data: bytes = unscaled.to_bytes((unscaled.bit_length() + 8) // 8, "big", signed=True)
+    return data.decode("latin-1")

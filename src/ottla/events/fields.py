@@ -88,7 +88,7 @@ def field_names(cls: type) -> tuple[str, ...]:
         return tuple(cls.model_fields)  # type: ignore[attr-defined]
     if hasattr(cls, "__attrs_attrs__"):
         return tuple(a.name for a in cls.__attrs_attrs__)
-    return tuple(f.name for f in dataclasses.fields(cls))
+    return tuple(f.name for f in dataclasses.fields(cls))  # type: ignore[arg-type]
 
 
 def _hints(cls: type) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _dataclass_fields(cls: Any) -> tuple[ClassField, ...]:
             continue
         default: Any = field.default
         if default is MISSING and field.default_factory is not MISSING:
-            default = _static(field.default_factory)
+            default = _static(field.default_factory)  # type: ignore[arg-type]
         found.append(
             ClassField(
                 name=field.name,
@@ -147,7 +147,7 @@ def _dataclass_fields(cls: Any) -> tuple[ClassField, ...]:
                 default=default,
                 optional=field.default is not MISSING or field.default_factory is not MISSING,
                 init_name=field.name,
-                keyword_only=field.kw_only,
+                keyword_only=field.kw_only is True,
             )
         )
     if _has_init_vars(cls):

@@ -33,17 +33,22 @@ def avro_schema(cls: type) -> dict[str, Any]:
     |---|---|
     | str, bool, bytes, None | string, boolean, bytes, null |
     | int, float | long, double |
-    | Decimal | bytes, `decimal` of 38 digits with 9 after the point; `Annotated[Decimal, Digits(12, 2)]` or pydantic's max_digits and decimal_places for others |
+    | Decimal | bytes, `decimal`: 38 digits, 9 of them after the point (1) |
     | datetime | long, `timestamp-micros`: the instant; it must be aware and comes back in UTC |
     | date, time | int `date`, long `time-micros` |
-    | timedelta | long, `timedelta-micros` (Ottla's own: Avro's duration knows no negative and no microsecond) |
+    | timedelta | long, `timedelta-micros` (2) |
     | UUID | string, `uuid` |
-    | Enum | enum; symbols are the values if all are strings Avro allows as names, else the members' names; `__ottla_default__ = "NAME"` in the class body becomes the enum's default |
-    | Literal of strings | enum `<Record><Field>` if all are names Avro allows, else string; both refuse other values |
+    | Enum | enum (3) |
+    | Literal of strings | enum `<Record><Field>` if all are names Avro allows, else string; no other value passes |
     | list, tuple[X, ...], set, frozenset, Sequence | array |
     | dict[str, X] | map |
     | X \\| Y, Optional | union; null first, unless the default belongs to another branch |
     | a class with fields | record, in its parent's namespace unless `@event` gives it one |
+
+    1. Others with `Annotated[Decimal, Digits(12, 2)]`, or pydantic's `max_digits` and `decimal_places`.
+    2. Ottla's own logical type: Avro's `duration` knows no negative span and no microsecond.
+    3. Its symbols are the members' values if all of them are strings that Avro allows as names, else the members'
+       names. `__ottla_default__ = "NAME"` in the class body is the symbol readers take for one they do not know.
 
     Defaults that are the same for every instance are in the schema; `default_factory=uuid4` is not.
 
@@ -94,8 +99,8 @@ class _Rendering:
         if full_name in self._defined:
             if namespace and not shape.namespace:
                 raise EventDefinitionError(
-                    f"{shape.name} has no namespace but is used again inside namespace {namespace!r}, where Avro cannot "
-                    "name it. Give it a namespace with @event(..., namespace=...)"
+                    f"{shape.name} has no namespace but is used again inside namespace {namespace!r}, where Avro "
+                    "cannot name it. Give it a namespace with @event(..., namespace=...)"
                 )
             return shape.name if shape.namespace == namespace else full_name
         self._defined.add(full_name)

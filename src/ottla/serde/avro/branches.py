@@ -84,8 +84,8 @@ def _classes(shape: Shape) -> tuple[type, ...]:
 
 def _test(shape: Shape) -> Callable[[Any], bool]:
     match shape:
-        case Scalar(allowed=values) if values is not None:
-            return lambda value: value.__class__ in (str, int) and value in values
+        case Scalar(allowed=tuple(allowed)):
+            return lambda value: value.__class__ in (str, int) and value in allowed
         case Enumeration(cls=None, values=values):
             return lambda value: isinstance(value, str) and value in values
         case Scalar(kind="double"):
@@ -128,7 +128,7 @@ def _name(shape: Shape) -> str:
             return "dict"
         case Enumeration(cls=None):
             return "Literal" + repr(list(shape.symbols))
-        case Scalar(allowed=values) if values is not None:
+        case Scalar(allowed=tuple(values)):
             return "Literal" + repr(list(values))
         case _:
             return " or ".join("None" if c is type(None) else c.__name__ for c in _classes(shape))

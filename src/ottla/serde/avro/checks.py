@@ -37,7 +37,7 @@ def as_bytes(value: Any) -> bytes:
         TypeError: It is none (`bytes(5)` would give five zeros).
     """
     if value.__class__ is bytes:
-        return value  # type: ignore[no-any-return]
+        return value
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     raise TypeError(f"{type(value).__name__} is not bytes")

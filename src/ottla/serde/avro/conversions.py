@@ -14,6 +14,7 @@ from ottla.serde.avro.faults import Malformed
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LOCAL_EPOCH = datetime(1970, 1, 1)
 EPOCH_DAY = date(1970, 1, 1).toordinal()
+_MICROSECOND = timedelta(microseconds=1)
 _DAY_MICROS = 86_400_000_000
 
 
@@ -26,7 +27,7 @@ def micros_of_datetime(value: datetime) -> int:
 def datetime_of_micros(n: int) -> datetime:
     """The instant, in UTC. Malformed beyond the years 1 to 9999."""
     try:
-        return EPOCH + timedelta(0, 0, n)
+        return EPOCH + n * _MICROSECOND
     except OverflowError:
         raise Malformed(f"{n} microseconds since 1970 lie beyond the years 1 to 9999") from None
 
@@ -133,11 +134,14 @@ def decimal_writer(precision: int, scale: int) -> Callable[[Decimal], bytes]:
         prec=precision, Emin=-999999, Emax=999999, traps=[decimal.Inexact, decimal.InvalidOperation, decimal.Overflow]
     )
     quantize = context.quantize
-    shift = decimal.Context(prec=precision + 1, Emin=-999999, Emax=999999).scaleb
+    multiply = decimal.Context(prec=precision + scale + 1, Emin=-999999, Emax=999999).multiply
+    factor = Decimal("1" + "0" * scale)
 
     def write(value: Decimal) -> bytes:
-        n = int(shift(quantize(value, quantum), scale))
-        return n.to_bytes((n.bit_length() + 8) >> 3, "big", signed=True)
+        n = int(multiply(quantize(value, quantum), factor))
+        if n < 0:
+            return n.to_bytes((n.bit_length() + 8) >> 3, "big", signed=True)
+        return n.to_bytes((n.bit_length() + 8) >> 3, "big")
 
     return write
 
@@ -151,13 +155,17 @@ def decimal_reader(precision: int, scale: int) -> Callable[[bytes], Decimal]:
     size_max = (precision * 3322 // 1000) // 8 + 8
     # Wide enough for any number that passes the length check, so nothing is ever rounded.
     context = decimal.Context(prec=size_max * 3, Emin=-999999, Emax=999999)
-    scaleb = context.scaleb
+    multiply = context.multiply
+    quantum = Decimal((0, (1,), -scale))
     from_bytes = int.from_bytes
 
     def read(data: bytes) -> Decimal:
         if len(data) > size_max:
             raise Malformed(f"a decimal of {len(data)} bytes, but its {precision} digits need at most {size_max}")
-        return scaleb(from_bytes(data, "big", signed=True), -scale)
+        n = from_bytes(data, "big")
+        if data and data[0] > 127:
+            n -= 1 << (len(data) << 3)
+        return multiply(n, quantum)
 
     return read
 

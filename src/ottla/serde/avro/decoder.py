@@ -72,7 +72,16 @@ class _DecoderSource:
         self._waiting: list[Plan] = []
         self._depth = 0
         bind = self.source.bind
-        for name in ("SMALL", "COUNT", "read_long", "read_length", "read_index", "read_count", "read_count_of_empty"):
+        for name in (
+            "SMALL",
+            "COUNT",
+            "read_long",
+            "read_big_long",
+            "read_length",
+            "read_index",
+            "read_count",
+            "read_count_of_empty",
+        ):
             bind(name, getattr(varint, name))
         bind("DecodeError", DecodeError)
         bind("Malformed", Malformed)
@@ -193,7 +202,7 @@ class _DecoderSource:
                 if plan.convert is None:
                     return self._number("v", "SMALL", "read_long")
                 value = source.fresh("v")
-                source.line(f"{value}, p = read_long(b, p)")
+                source.line(f"{value}, p = read_big_long(b, p)")
                 return value
             case "string":
                 n = self._number("n", "COUNT", "read_length")

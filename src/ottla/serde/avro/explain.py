@@ -34,7 +34,8 @@ def encode_fault(shape: Record, error: Exception, value: Any) -> EncodeError:
         )
     try:
         found = _fault(shape, value, "")
-    except Exception:  # noqa: BLE001 - the value's own methods may fail in any way; the first error is still told
+    except Exception:
+        # The value's own methods may fail in any way; the first error is still told.
         found = None
     if found is None:
         return EncodeError(f"cannot write {shape.full_name}: {type(error).__name__}: {error}")
@@ -141,7 +142,8 @@ def _scalar(shape: Scalar, value: Any) -> str | None:
 
 
 def _logical(kind: str, value: Any) -> str | None:
-    if not isinstance(value, _LOGICAL_CLASSES[kind]) or (kind == "date" and isinstance(value, datetime)):
+    cls: Any = _LOGICAL_CLASSES[kind]
+    if not isinstance(value, cls) or (kind == "date" and isinstance(value, datetime)):
         return f"expected {_LOGICAL_CLASSES[kind].__name__}, got {_got(value)}"
     if kind == "datetime" and value.utcoffset() is None:
         return (

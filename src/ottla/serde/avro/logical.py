@@ -43,10 +43,11 @@ def decimal_conversion(precision: int, scale: int) -> Conversion:
 
 def own_conversion(kind: str) -> Conversion:
     """The conversion of Ottla's own form of a kind, for a writer that wrote the plain number or text."""
-    return {
+    own: dict[str, Conversion] = {
         "datetime": conversions.datetime_of_micros,
         "date": conversions.date_of_days,
         "time": conversions.time_of_micros,
         "timedelta": conversions.timedelta_of_micros,
         "uuid": conversions.uuid_of_text,
-    }[kind]
+    }
+    return own[kind]

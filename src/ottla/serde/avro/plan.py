@@ -1,7 +1,7 @@
-"""Plans: how to read one schema's bytes into one kind of Python value. Resolution makes them, the generator prints them.
+"""Plans: how to read one schema's bytes into one kind of Python value.
 
-A plan no longer knows reader schemas: which fields are skipped, which branch goes where and which symbol becomes which
-member has been settled.
+Resolution makes plans, the generator prints them. A plan no longer knows reader schemas: which fields are skipped,
+which branch goes where and which symbol becomes which member has been settled.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ Generated code handles the one-byte case itself and comes here for the rest.
 
 from __future__ import annotations
 
+import struct
+
 from ottla.serde.avro.faults import Malformed
 
 _LOW, _HIGH = -(2**63), 2**63
@@ -19,20 +21,13 @@ def encode_long(n: int) -> bytes:
     if not _LOW <= n < _HIGH:
         raise OverflowError(f"{n} does not fit into 64 bits")
     z = n << 1 if n >= 0 else ~(n << 1)
-    if z > 0x1FFFFFFFFFFFF:  # eight bytes and more: every timestamp in microseconds, so it has a path of its own
-        if z < 0x100000000000000:
-            return bytes(
-                (
-                    z & 127 | 128,
-                    z >> 7 & 127 | 128,
-                    z >> 14 & 127 | 128,
-                    z >> 21 & 127 | 128,
-                    z >> 28 & 127 | 128,
-                    z >> 35 & 127 | 128,
-                    z >> 42 & 127 | 128,
-                    z >> 49,
-                )
-            )
+    if 0x1FFFFFFFFFFFF < z < 0x100000000000000:
+        # Eight bytes, as every timestamp in microseconds takes from 1979 on: spread the groups of seven bits over
+        # eight bytes by halves instead of one by one.
+        z = z & 0x000000000FFFFFFF | (z & 0x00FFFFFFF0000000) << 4
+        z = z & 0x00003FFF00003FFF | (z & 0x0FFFC0000FFFC000) << 2
+        z = z & 0x007F007F007F007F | (z & 0x3F803F803F803F80) << 1
+        return (z | 0x0080808080808080).to_bytes(8, "little")
     out = bytearray()
     while z > 127:
         out.append(z & 127 | 128)
@@ -86,6 +81,23 @@ def read_long(b: bytes, p: int) -> tuple[int, int]:
     if z >> 64:
         raise Malformed("a whole number has more than 64 bits", start)
     return (z >> 1) ^ -(z & 1), p
+
+
+_eight_bytes = struct.Struct("<Q").unpack_from
+
+
+def read_big_long(b: bytes, p: int) -> tuple[int, int]:
+    """The same as `read_long`, quicker for numbers of eight bytes (timestamps)."""
+    try:
+        z = _eight_bytes(b, p)[0]
+    except struct.error:
+        return read_long(b, p)
+    if z & 0x8080808080808080 != 0x0080808080808080:
+        return read_long(b, p)
+    z = z & 0x007F007F007F007F | (z & 0x7F007F007F007F00) >> 1
+    z = z & 0x00003FFF00003FFF | (z & 0x3FFF00003FFF0000) >> 2
+    z = z & 0x000000000FFFFFFF | (z & 0x0FFFFFFF00000000) >> 4
+    return (z >> 1) ^ -(z & 1), p + 8
 
 
 def read_length(b: bytes, p: int) -> tuple[int, int]:
