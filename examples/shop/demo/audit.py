@@ -49,8 +49,9 @@ _NAMED_MAX = 5
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: two names, two amounts, and whether they agree."""
+    """One comparison: what it belongs to, two names, two amounts, and whether they agree."""
 
+    group: str
     left_name: str
     left: int
     right_name: str
@@ -85,6 +86,13 @@ class Books:
     @property
     def compared(self) -> Sequence[str]:
         return [f"{x.left_name}: {x.left}; {x.right_name}: {x.right}" for x in self.checks]
+
+    def groups(self) -> Mapping[str, Sequence[Check]]:
+        """The comparisons by what they belong to, in their order."""
+        found: dict[str, list[Check]] = {}
+        for check in self.checks:
+            found.setdefault(check.group, []).append(check)
+        return found
 
     @property
     def verdict(self) -> str:
@@ -132,6 +140,7 @@ class _Audit:
 
     def __init__(self, said: Said, ledgers: Ledgers, books: Books) -> None:
         self.said, self.ledgers, self.books = said, ledgers, books
+        self.group = ""
         self.dead_ids = {
             service: {letter.event_id for letter in letters.values() if letter.event_id}
             for service, letters in said.dead.items()
@@ -148,11 +157,14 @@ class _Audit:
                 missing = set()
             else:
                 extra = set()
-        self.books.checks.append(Check(left_name, len(left), right_name, len(right), not missing and not extra))
+        self.check(left_name, len(left), right_name, len(right), not missing and not extra)
         if missing:
             self.complain(f"{len(missing)} of {left_name} not among {right_name}", missing)
         if extra:
             self.complain(f"{len(extra)} of {right_name} not among {left_name}", extra)
+
+    def check(self, left_name: str, left: int, right_name: str, right: int, holds: bool) -> None:
+        self.books.checks.append(Check(self.group, left_name, left, right_name, right, holds))
 
     def complain(self, what: str, named: Iterable[Hashable] = ()) -> None:
         names = sorted(map(str, named))
@@ -161,6 +173,7 @@ class _Audit:
 
     def invoices(self, invoices: list[str], answers: Mapping[int, Answer]) -> None:
         """Every invoice of the file is either in the orders database or was rejected, and not both."""
+        self.group = "invoices of the file and the orders database"
         booked = self.ledgers.orders.invoices
         accepted = rejected = 0
         for place, number in enumerate(invoices):
@@ -177,14 +190,13 @@ class _Audit:
             elif self.books.settled:
                 self.complain("an invoice of the file was neither accepted nor rejected", [number])
         holds = accepted + rejected == len(invoices) or not self.books.settled
-        self.books.checks.append(
-            Check(
-                "invoices in the file", len(invoices), "in the orders database, or rejected", accepted + rejected, holds
-            )
+        self.check(
+            "invoices in the file", len(invoices), "in the orders database, or rejected", accepted + rejected, holds
         )
 
     def commands(self) -> None:
         """Every accepted order and cancellation is one event in the topic."""
+        self.group = "accepted orders and cancellations, and their events"
         for cls, what in ((OrderCreated, "orders accepted"), (OrderCancelled, "cancellations accepted")):
             booked = self.ledgers.orders.commands.get(cls.__name__, {})
             self.compare(f"{what}, in the database", booked.keys(), f"{cls.__name__} events", self.said.of(cls).keys())
@@ -192,6 +204,7 @@ class _Audit:
     def handled(self) -> None:
         """Each service has booked every event it handles, once; or the event is among its dead letters."""
         for service, handled in self.ledgers.handled().items():
+            self.group = f"events and what {service} handled"
             for cls in HANDLES[service]:
                 done = handled.of(event_type(cls).name)
                 told = self.said.of(cls).keys()
@@ -205,6 +218,7 @@ class _Audit:
     def answers(self) -> None:
         """Each answer a service has booked is exactly one event, and no event is without its answer."""
         for service, classes in ANSWERS.items():
+            self.group = f"what {service} answered and the events that followed"
             handled = self.ledgers.handled()[service]
             for cls in classes:
                 told = self.said.of(cls).values()
@@ -220,6 +234,7 @@ class _Audit:
     def effects(self) -> None:
         """Every decision in a table is one event per order, and the other way round."""
         ledgers = self.ledgers
+        self.group = "reservations and their events"
         states = ledgers.inventory.reservations
         self.effect(
             "reservations", {x for x, (state, _) in states.items() if state == "reserved"}, events.InventoryReserved
@@ -229,9 +244,12 @@ class _Audit:
             {x for x, (state, _) in states.items() if state == "rejected"},
             events.InventoryRejected,
         )
+        self.group = "payments and their events"
         self.effect("payments authorized", ledgers.payments.authorized, events.PaymentAuthorized)
         self.effect("payments declined", ledgers.payments.declined, events.PaymentDeclined)
+        self.group = "shipments and their events"
         self.effect("shipments", ledgers.shipping.dispatched, events.ShipmentDispatched)
+        self.group = "messages and their events"
         told_of = {event.causation_id for event in self.said.of(events.NotificationSent).values()}
         self.compare("messages sent", ledgers.notifications.sent, "NotificationSent events following", told_of)
 
@@ -244,6 +262,7 @@ class _Audit:
 
     def stock(self) -> None:
         """The shelf is the sum of its movements; pieces set aside and put back are those that the events name."""
+        self.group = "pieces: shelf, stock ledger and events"
         inventory = self.ledgers.inventory
         differing = [
             f"{code} ({inventory.on_hand.get(code, 0)} on the shelf, movements sum to {inventory.moved.get(code, 0)})"
@@ -251,10 +270,8 @@ class _Audit:
             if inventory.on_hand.get(code, 0) != inventory.moved.get(code, 0)
         ]
         shelf, movements = sum(inventory.on_hand.values()), sum(inventory.moved.values())
-        self.books.checks.append(
-            Check(
-                "pieces on the shelf", shelf, "sum of the stock ledger", movements, not differing and shelf == movements
-            )
+        self.check(
+            "pieces on the shelf", shelf, "sum of the stock ledger", movements, not differing and shelf == movements
         )
         if differing:
             self.complain("articles whose stock is not the sum of its movements", differing)
@@ -288,12 +305,13 @@ class _Audit:
         left = sum(sum(pieces.values()) for pieces in booked.values())
         right = sum(sum(pieces.values()) for pieces in told.values())
         name = f"pieces {what}, in the stock ledger"
-        self.books.checks.append(Check(name, left, f"in {cls.__name__} events", right, not differing))
+        self.check(name, left, f"in {cls.__name__} events", right, not differing)
         if differing:
             self.complain(f"orders whose pieces {what} differ between stock ledger and {cls.__name__}", differing)
 
     def read_model(self) -> None:
         """The read model follows from the events it has booked, and shows how the events say that each order stands."""
+        self.group = "the read model and the events"
         orders = self.ledgers.orders
         self.compare("events handled by orders", orders.handled.rows.keys(), "entries of the history", orders.history)
         if not self.books.settled:
@@ -304,14 +322,12 @@ class _Audit:
             for order_id, stand in stands.items()
             if stand != "in_flight" and order_id not in self.dead_orders and orders.progress.get(order_id) != stand
         ]
-        self.books.checks.append(
-            Check(
-                "orders by their events",
-                len(stands),
-                "same in the read model",
-                len(stands) - len(differing),
-                not differing,
-            )
+        self.check(
+            "orders by their events",
+            len(stands),
+            "same in the read model",
+            len(stands) - len(differing),
+            not differing,
         )
         if differing:
             self.complain("orders that the read model shows otherwise", differing)
@@ -335,6 +351,7 @@ class _Audit:
 
     def outcomes(self) -> None:
         """Accepted orders are all somewhere, and each in one place only."""
+        self.group = "accepted orders and where they are"
         counted: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         waiting = []
         for order_id, stand in self.standings().items():
@@ -346,9 +363,7 @@ class _Audit:
         self.books.outcomes = counted
         accepted = len(self.ledgers.orders.commands.get("OrderCreated", {}))
         ended = sum(counted.values())
-        self.books.checks.append(
-            Check("orders accepted, in the database", accepted, " + ".join(OUTCOMES), ended, accepted == ended)
-        )
+        self.check("orders accepted, in the database", accepted, " + ".join(OUTCOMES), ended, accepted == ended)
         if accepted != ended:
             self.complain(f"{accepted} orders accepted, but {ended} are somewhere")
         if waiting and self.books.settled:
@@ -356,6 +371,7 @@ class _Audit:
 
     def strangers(self) -> None:
         """Records that are no event of the shop are among the dead letters of every service that listens there."""
+        self.group = "records that are no events, and dead letters"
         strangers = self.said.strangers
         if strangers:
             self.books.notes.append(f"{len(strangers)} records in the topics are no events of the shop.")

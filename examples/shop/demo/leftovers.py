@@ -7,16 +7,15 @@ handled, or events be there that nobody remembers.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
+from ottla.errors import ConfigurationError
 
-from ottla import ConfigurationError, KafkaSettings
-from ottla.kafka.admin import Admin
-from ottla.kafka.reader import TopicReader
-from shop.demo.said import TOPICS
-from shop.orders.tables import commands
-from shop.store import open_engine
+if TYPE_CHECKING:
+    from ottla import KafkaSettings
+
+# Databases and Kafka are looked at only for an existing Kafka, and what that takes is imported only then: with the
+# embedded broker, nothing must come before the start of the processes that need not.
 
 _MARK = "kafka"
 EMBEDDED = "the embedded broker"
@@ -53,28 +52,32 @@ def remember_the_shop(data: Path, bootstrap_servers: str | None) -> None:
 
 
 def _compare(data: Path, bootstrap_servers: str, known: set[str]) -> None:
+    from ottla import KafkaSettings
+    from ottla.kafka.admin import Admin
+    from shop.demo.said import TOPICS
+
     kafka = KafkaSettings(bootstrap_servers=bootstrap_servers)
     ends = Admin(kafka).end_offsets(TOPICS)
     events = {topic: sum(end for (name, _), end in ends.items() if name == topic) for topic in TOPICS}
-    found = [f"{topic} ({count:,})" for topic, count in events.items() if count]
-    if not found:
-        if known:
-            raise ConfigurationError(
-                f"{data} holds the databases of a shop with {len(known):,} orders, but there are none of its events on "
-                f"Kafka at {bootstrap_servers}. Give this shop a folder of its own with --data DIR."
-            )
-        return
-    strange = [topic for topic in TOPICS if events[topic] and not _first_orders(kafka, topic) <= known]
-    if strange:
+    found = [topic for topic, count in events.items() if count]
+    if not found and known:
+        raise ConfigurationError(
+            f"{data} holds the databases of a shop with {len(known):,} orders, but there are none of its events on "
+            f"Kafka at {bootstrap_servers}. Give this shop a folder of its own with --data DIR."
+        )
+    if any(not _an_order_of(kafka, topic) <= known for topic in found):
+        counts = ", ".join(f"{topic} ({events[topic]:,})" for topic in found)
         raise ConfigurationError(
             f"the topics on Kafka at {bootstrap_servers} hold events of an earlier shop whose databases are not in "
-            f"{data}: {', '.join(found)}. Name that shop's folder with --data DIR, or delete its topics: "
-            f"ottla topic delete -b {bootstrap_servers} {' '.join(topic for topic in TOPICS if events[topic])}"
+            f"{data}: {counts}. Name that shop's folder with --data DIR, or delete its topics: "
+            f"ottla topic delete -b {bootstrap_servers} {' '.join(found)}"
         )
 
 
-def _first_orders(kafka: KafkaSettings, topic: str) -> set[str]:
+def _an_order_of(kafka: KafkaSettings, topic: str) -> set[str]:
     """The order of one record of the topic; nothing if all were deleted by retention."""
+    from ottla.kafka.reader import TopicReader
+
     with TopicReader(kafka, topic) as reader:
         for record in reader.until_end():
             return {record.key.decode("utf-8", "replace")} if record.key else set()
@@ -82,6 +85,12 @@ def _first_orders(kafka: KafkaSettings, topic: str) -> set[str]:
 
 
 def _orders_known(database_url: str) -> set[str]:
+    from sqlalchemy import select
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from shop.orders.tables import commands
+    from shop.store import open_engine
+
     engine = open_engine(database_url)
     try:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -1,74 +1,26 @@
-"""The demo itself: starts the shop, places orders, shows their way, checks the books, stops everything."""
+"""The demo from the command to the exit status.
+
+What has to be imported is more than half a second's worth, and so is what the processes of the shop import: so they are
+started first, and the demo loads the rest of itself while they do the same.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
-import sys
 import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import islice
-from pathlib import Path
 from types import FrameType
 
-from rich.console import Console
-
-from ottla.errors import ConfigurationError, OttlaError, ProcessExited
-from shop.demo.audit import Books
-from shop.demo.books import close_books
+from ottla.errors import ConfigurationError
 from shop.demo.leftovers import refuse_a_strange_shop, remember_the_shop
-from shop.demo.loader import Loader
-from shop.demo.memory import Memory, memory_of
-from shop.demo.pipeline import Pipeline, Ports
-from shop.demo.read_model import ReadModel, Totals
-from shop.demo.rest import RestWatcher
+from shop.demo.options import Options
+from shop.demo.pipeline import Pipeline
 from shop.demo.started import command_started
-from shop.demo.summary import Summary, print_summary
-from shop.demo.view import Progress, View, make_view
-from shop.demo.watch import Watch, Watcher
-from shop.invoices import Invoice, InvoiceFileError, read_invoices
+from shop.invoices import InvoiceFileError, read_invoices
 
-SAMPLE = Path(__file__).resolve().parents[1] / "data" / "orders-2010-12-01.csv"
-
-# Ctrl-C: all is over five seconds later. Services first, then (with broker and registry still there) the books.
-STOP_SERVICES_S = 2.0
-CLOSE_BOOKS_S = 1.3
-STOP_REST_S = 1.0
-# An event whose acknowledgement went missing is published again after ten seconds; only then is rest the end.
-STUCK_AT_REST_S = 20.0
-STUCK_S = 90.0
-CRASHES_MAX = 4
-CRASHES_WITHIN_S = 30.0
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user chose.
-
-    Attributes:
-        orders: CSV or CSV.gz in the columns of Online Retail.
-        limit: At most so many invoices.
-        rate: At most so many invoices per second.
-        exit: End when every order has reached its end.
-        data: Folder of topics, databases and logs.
-        bootstrap_servers: An existing Kafka instead of the embedded broker.
-        json: The summary as JSON on stdout, everything else on stderr.
-        ports: Where to listen.
-    """
-
-    orders: Path = SAMPLE
-    limit: int | None = None
-    rate: float | None = None
-    exit: bool = False
-    data: Path = Path(".ottla")
-    bootstrap_servers: str | None = None
-    json: bool = False
-    ports: Ports = field(default_factory=Ports)
+_LAST_DEADLINE_S = 1.0
 
 
 def run(options: Options) -> int:
@@ -79,254 +31,49 @@ def run(options: Options) -> int:
             to another shop.
         OttlaError: The shop could not be run.
     """
+    began = command_started()
     try:
         next(read_invoices(options.orders), None)
-        return Demo(options).run()
+        pipeline = Pipeline(options.data, options.ports, options.bootstrap_servers)
+        orders_database_url = pipeline.services["orders"].database_url
+        refuse_a_strange_shop(pipeline.data, options.bootstrap_servers, orders_database_url)
+        remember_the_shop(pipeline.data, options.bootstrap_servers)
+        return _run(options, pipeline, began)
     except InvoiceFileError as error:
         raise ConfigurationError(f"{error} (--orders)") from None
 
 
-class Demo:
-    """One run. All methods are called from the main thread."""
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        self.began = command_started()
-        self.pipeline = Pipeline(options.data, options.ports, options.bootstrap_servers)
-        orders = self.pipeline.services["orders"]
-        refuse_a_strange_shop(self.pipeline.data, options.bootstrap_servers, orders.database_url)
-        remember_the_shop(self.pipeline.data, options.bootstrap_servers)
-        self.read_model = ReadModel(orders.database_url)
-        self.before = self.read_model.totals() or Totals()
-        self.shipped_before = self.read_model.shipped()
-        self.loader = Loader("127.0.0.1", orders.port, rate=options.rate, known=self.read_model.invoices())
-        self.watch = Watch(self.pipeline)
-        self.rest = RestWatcher(self.pipeline.bootstrap_servers)
-        self.interrupted = threading.Event()
-        self.crashes: list[tuple[float, str]] = []
-        self.restarts: Counter[str] = Counter()
-        self.first_shipped_s: float | None = None
-        self.ended_at: float | None = None
-        self.at_rest = False
-        self.memory: Memory | None = None
-        self.stuck: str | None = None
-        self.changed_at = time.monotonic()
-        self.seen: object = None
-
-    def run(self) -> int:
-        view = make_view(sys.stderr if self.options.json else sys.stdout)
+def _run(options: Options, pipeline: Pipeline, began: float) -> int:
+    with _interruptible() as interrupted:
         try:
-            with self._signals():
-                summary = self._run(view)
+            pipeline.start()
+            from shop.demo.session import Session
+
+            summary = Session(options, pipeline, began, interrupted).run()
         finally:
-            view.close()
-            self.loader.stop()
-            self.pipeline.stop(STOP_REST_S)
-        if self.options.json:
-            print(json.dumps(summary.as_json()))
-        else:
-            print_summary(summary, Console())
-        return 0 if summary.balanced else 1
+            pipeline.stop(_LAST_DEADLINE_S)
+    if options.json:
+        print(json.dumps(summary.as_json()))
+    else:
+        from rich.console import Console
 
-    def _run(self, view: View) -> Summary:
-        self.pipeline.start()
-        placing = threading.Thread(target=self._place, name="place", daemon=True)
-        watcher = Watcher(self.watch, interval_s=0.5)
-        for thread in (placing, watcher, self.rest):
-            thread.start()
-        try:
-            self._show_until_over(view)
-        finally:
-            self.rest.stop()
-            self.loader.stop()
-            watcher.stop()
-        books, killed, stopping_s = self._finish(view)
-        return self._summary(books, killed, stopping_s)
+        from shop.demo.summary import print_summary
 
-    # ------------------------------------------------------------------ placing
+        print_summary(summary, Console())
+    return 0 if summary.balanced else 1
 
-    def _place(self) -> None:
-        orders = self.pipeline.supervisor["orders"]
-        while not (orders := self.pipeline.supervisor[orders.name]).ready:
-            if self.interrupted.wait(0.02):
-                return
-        try:
-            self.loader.place(self._invoices())
-        except Exception as error:
-            self.loader.failure = error
 
-    def _invoices(self) -> Iterator[Invoice]:
-        return islice(read_invoices(self.options.orders), self.options.limit)
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, instead of ending the program on the spot."""
+    interrupted = threading.Event()
 
-    # ------------------------------------------------------------------ watching
+    def note(_number: int, _frame: FrameType | None) -> None:
+        interrupted.set()
 
-    def _show_until_over(self, view: View) -> None:
-        while not self.interrupted.wait(0.2 if self.first_shipped_s else 0.03):
-            self._restart_crashed(view)
-            if self.loader.failure is not None:
-                raise self.loader.failure
-            if self.first_shipped_s is None and self.read_model.shipped() > self.shipped_before:
-                self.first_shipped_s = time.monotonic() - self.began
-            self._note_the_end()
-            view.show(self._progress())
-            if self.options.exit and (self.at_rest or self.stuck):
-                return
-
-    def _note_the_end(self) -> None:
-        totals = self.read_model.totals()
-        now = time.monotonic()
-        state = (totals, self.loader.read, len(self.loader.answers), self.rest.moved_at)
-        if state != self.seen:
-            self.seen, self.changed_at = state, now
-            self.stuck = None
-        if totals is not None and self.loader.done.is_set():
-            self.rest.begin()
-            resting_s = now - self.rest.since if self.rest.since is not None else 0.0
-            given_up = totals.in_flight <= self.rest.dead_letters
-            if totals.in_flight == 0 or (given_up and resting_s > 0):
-                self.ended_at = self.ended_at or now
-                if resting_s > 0 and not self.at_rest:
-                    self.at_rest = True
-                    self.memory = memory_of([os.getpid(), *(child.pid for child in self.pipeline.supervisor.children)])
-                return
-            self.ended_at, self.at_rest = None, False
-            if resting_s > STUCK_AT_REST_S:
-                self.stuck = f"{totals.in_flight} orders have not reached an end, though nothing moves any more"
-        if now - self.changed_at > STUCK_S:
-            self.stuck = self._why_stuck(totals)
-
-    def _why_stuck(self, totals: Totals | None) -> str:
-        behind = ", ".join(f"{service} {count:,}" for service, count in self.rest.behind.items() if count)
-        unwell = [
-            f"{sample.name}: {'; '.join(sample.reasons) or sample.state}"
-            for sample in self.watch.snapshot.services
-            if sample.state != "ready"
-        ]
-        return ". ".join(
-            part
-            for part in (
-                f"no progress for {STUCK_S:.0f} s",
-                f"{totals.in_flight if totals else 0} orders are in flight",
-                f"events not yet handled: {behind}" if behind else "",
-                self.rest.trouble or "",
-                *unwell,
-                f"logs: {self.pipeline.logs}",
-            )
-            if part
-        )
-
-    def _restart_crashed(self, view: View) -> None:
-        for crash in self.pipeline.crashes[len(self.crashes) :]:
-            now = time.monotonic()
-            self.crashes.append((now, crash.name))
-            recent = [at for at, name in self.crashes if name == crash.name and now - at < CRASHES_WITHIN_S]
-            if len(recent) >= CRASHES_MAX:
-                raise ProcessExited(f"{crash.describe()}\nIt was started {CRASHES_MAX} times.")
-            view.say(f"{crash.summary()}; starting it again")
-            self.restarts[crash.name] += 1
-            self.pipeline.supervisor.start(self.pipeline.supervisor[crash.name].command)
-
-    def _progress(self) -> Progress:
-        orders = self.pipeline.services["orders"]
-        return Progress(
-            phase=self._phase(),
-            elapsed_s=time.monotonic() - self.began,
-            snapshot=self.watch.snapshot,
-            invoices_read=self.loader.read,
-            placed=self.loader.counts(),
-            reasons=self.loader.reasons(),
-            addresses={
-                "browser": f"{orders.url}/docs",
-                "shell": f"curl '{orders.url}/orders?status=shipped&limit=3'",
-                "registry": f"curl {self.pipeline.registry_url}/subjects",
-                "kafka": f"ottla topic consume -b {self.pipeline.bootstrap_servers} order-events",
-                "logs": str(self.pipeline.logs),
-                "stop": "Ctrl-C",
-            },
-        )
-
-    def _phase(self) -> str:
-        if self.stuck:
-            return f"stuck: {self.stuck}"
-        if self.at_rest:
-            return "every order has reached its end"
-        if self.loader.done.is_set():
-            return "waiting for the last orders"
-        return "starting" if self.loader.started_at is None else "placing orders"
-
-    # ------------------------------------------------------------------ ending
-
-    def _finish(self, view: View) -> tuple[Books | None, list[str], float]:
-        began = time.monotonic()
-        hurry = self.interrupted.is_set()
-        view.say("stopping ..." if hurry else "checking the books ...")
-        killed: list[str] = []
-        if hurry:
-            killed += self.pipeline.stop_services(STOP_SERVICES_S)
-        books = self._close_books(CLOSE_BOOKS_S if hurry else None)
-        if not hurry:
-            began = time.monotonic()
-            killed += self.pipeline.stop_services(STOP_SERVICES_S)
-        killed += self.pipeline.stop(STOP_REST_S)
-        return books, killed, time.monotonic() - began
-
-    def _close_books(self, timeout_s: float | None) -> Books | None:
-        """The audit, in a thread: Ctrl-C must not have to wait for a long one."""
-        found: list[Books] = []
-        failed: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                answers = dict(self.loader.answers)
-                found.append(
-                    close_books(self.pipeline, self.options.orders, self.loader.read, answers, settled=self.at_rest)
-                )
-            except BaseException as error:
-                failed.append(error)
-
-        again = threading.Event() if timeout_s else self.interrupted
-        thread = threading.Thread(target=work, name="books", daemon=True)
-        thread.start()
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while thread.is_alive() and not again.is_set() and (deadline is None or time.monotonic() < deadline):
-            thread.join(0.05)
-        if failed and not isinstance(failed[0], OttlaError):
-            raise failed[0]
-        if failed:
-            self.stuck = self.stuck or f"the books could not be read: {failed[0]}"
-        return found[0] if found else None
-
-    def _summary(self, books: Books | None, killed: list[str], stopping_s: float) -> Summary:
-        totals = self.read_model.totals() or Totals()
-        self.read_model.close()
-        started, ended = self.loader.started_at, self.ended_at
-        return Summary(
-            source=self.options.orders.name,
-            invoices_read=self.loader.read,
-            placed=self.loader.counts(),
-            rejected=self.loader.reasons(),
-            totals=totals,
-            books=books,
-            new_orders=totals.accepted - self.before.accepted,
-            flow_s=ended - started if started is not None and ended is not None else None,
-            first_shipped_s=self.first_shipped_s,
-            memory=self.memory,
-            stopping_s=stopping_s,
-            killed=tuple(killed),
-            restarts=self.restarts,
-            stuck=self.stuck,
-        )
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the demo in order."""
-
-        def note(_number: int, _frame: FrameType | None) -> None:
-            self.interrupted.set()
-
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -132,7 +132,8 @@ def _print_orders(summary: Summary, console: Console) -> None:
     parts = [f"{count:,} {name.replace('_', ' ')}" for name, count in outcomes.items()]
     _line(console, "Orders", f"{summary.totals.accepted:,} accepted = {' + '.join(parts)}")
     if summary.totals.cancellations:
-        _line(console, "", f"{summary.totals.cancellations:,} cancellations accepted (of whole orders or some lines)")
+        count = summary.totals.cancellations
+        _line(console, "", f"{count:,} cancellation{'s' * (count != 1)} accepted (of whole orders or of some lines)")
 
 
 def _print_numbers(summary: Summary, console: Console) -> None:
@@ -169,11 +170,14 @@ def _print_books(summary: Summary, console: Console) -> None:
         _line(console, "Books", "not checked: there was no time for it before the end", "bold yellow")
         return
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    for name in ("compared", "with", "left", "right", ""):
-        table.add_column(name, justify="right" if name in ("left", "right") else "left")
-    for check in books.checks:
-        mark = Text("ok", style="green") if check.holds else Text("DIFFERS", style="bold red")
-        table.add_row(check.left_name, check.right_name, f"{check.left:,}", f"{check.right:,}", mark)
+    table.add_column("compared", no_wrap=True)
+    for name in ("comparisons", "here", "there", ""):
+        table.add_column(name, justify="right")
+    for group, checks in books.groups().items():
+        holds = all(check.holds for check in checks)
+        mark = Text("ok", style="green") if holds else Text("DIFFERS", style="bold red")
+        left, right = sum(check.left for check in checks), sum(check.right for check in checks)
+        table.add_row(group, str(len(checks)), f"{left:,}", f"{right:,}", mark)
     console.print()
     console.print(table)
     for discrepancy in books.discrepancies:

@@ -71,8 +71,9 @@ def demo(
     """
     rate_per_s = _per_second(rate)
     _require_the_shop()
+    from shop.demo.options import SAMPLE, Options
     from shop.demo.pipeline import Ports
-    from shop.demo.run import SAMPLE, Options, run
+    from shop.demo.run import run
 
     status = run(
         Options(
