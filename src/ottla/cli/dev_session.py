@@ -93,9 +93,9 @@ class DevSession:
             stack.enter_context(self._tail)
             stack.callback(self._stop)
             try:
-                self._start()
                 if self._reload:
                     stack.enter_context(CodeWatch(self._plan.watched, self._note_change))
+                self._start()
                 while True:
                     self._step()
             except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from ottla.errors import ConfigurationError
 
 # An editor writes several files at once and some of them twice: changes within this time are one change.
 GATHER_MS = 200
+FIRST_REPORT_MS = 200
 
 
 def require_watchfiles() -> None:
@@ -37,10 +38,23 @@ class CodeWatch:
         self._watched = watched
         self._changed = changed
         self._stopping = threading.Event()
+        self._watching = threading.Event()
+        self._failure: OSError | None = None
         self._thread = threading.Thread(target=self._watch, name="code-watch", daemon=True)
 
     def __enter__(self) -> CodeWatch:
+        """Returns once a change would be seen.
+
+        Raises:
+            ConfigurationError: The system does not let us watch (too many files, for example).
+        """
         self._thread.start()
+        self._watching.wait()
+        if self._failure is not None:
+            raise ConfigurationError(
+                f"code cannot be watched for changes: {self._failure}; name fewer folders in `watch`, "
+                "or go without with --no-reload"
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -52,6 +66,14 @@ class CodeWatch:
         return [name for name, places in self._watched.items() if any(_counts(path, place) for place in places)]
 
     def _watch(self) -> None:
+        try:
+            self._report_changes()
+        except OSError as error:
+            self._failure = error
+        finally:
+            self._watching.set()
+
+    def _report_changes(self) -> None:
         from watchfiles import DefaultFilter, watch
 
         # Knows virtual environments, caches and version control.
@@ -62,10 +84,15 @@ class CodeWatch:
             watch_filter=lambda change, path: ignoring(change, path) and bool(self.concerned(Path(path))),
             debounce=GATHER_MS,
             stop_event=self._stopping,
-            rust_timeout=500,
+            # The first report, even an empty one, tells that watching has begun.
+            rust_timeout=FIRST_REPORT_MS,
+            yield_on_timeout=True,
             raise_interrupt=False,
         )
         for change in changes:
+            self._watching.set()
+            if not change:
+                continue
             paths = sorted({Path(path) for _kind, path in change})
             names = {name for path in paths for name in self.concerned(path)}
             self._changed([name for name in self._watched if name in names], paths)
