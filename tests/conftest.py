@@ -44,6 +44,18 @@ def _count_for(request: pytest.FixtureRequest, server: str) -> None:
     request.node.user_properties.append((USED, server))
 
 
+def _embedded_broker() -> EmbeddedBroker:
+    return EmbeddedBroker(options={"auto_create_topics": False})
+
+
+@pytest.fixture(scope="session")
+def embedded_broker(request: pytest.FixtureRequest) -> Iterator[EmbeddedBroker]:
+    """The embedded broker, one for the whole session, with the settings that `RealKafka` has. Prefer `broker`."""
+    with _embedded_broker() as server:
+        show_log_on_failure(request.config, server)
+        yield server
+
+
 @pytest.fixture(scope="session")
 def apache_kafka(request: pytest.FixtureRequest) -> Iterator[RealKafka]:
     """Apache Kafka, one node for the whole session. Prefer `broker`."""
@@ -63,7 +75,7 @@ def broker_kind(request: pytest.FixtureRequest) -> str:
 def broker(request: pytest.FixtureRequest, broker_kind: str) -> Broker:
     """The session's broker of each kind. Tests share it: use topics and groups of your own, and leave it running."""
     _count_for(request, _broker_name(broker_kind))
-    shared: Broker = request.getfixturevalue("kafka" if broker_kind == "embedded" else "apache_kafka")
+    shared: Broker = request.getfixturevalue("embedded_broker" if broker_kind == "embedded" else "apache_kafka")
     return shared
 
 
@@ -71,7 +83,7 @@ def broker(request: pytest.FixtureRequest, broker_kind: str) -> Broker:
 def own_broker(request: pytest.FixtureRequest, broker_kind: str) -> Iterator[Broker]:
     """A broker of each kind for this test alone, to be killed and restarted at will."""
     _count_for(request, _broker_name(broker_kind))
-    own = _start(request.config, EmbeddedBroker if broker_kind == "embedded" else RealKafka)
+    own = _start(request.config, _embedded_broker if broker_kind == "embedded" else RealKafka)
     yield own
     own.close()
 
