@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -30,10 +29,9 @@ class Http:
         assert response.headers["content-type"] == CONTENT_TYPE
         return response.status_code, response.json()
 
-    def raw(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        headers = {"Content-Type": CONTENT_TYPE}
-        found: httpx.Response = self.client.request(method, path, json=body, headers=headers)
-        return found
+    def raw(self, method: str, path: str, body: Any = None) -> Any:
+        """The response itself."""
+        return self.client.request(method, path, json=body, headers={"Content-Type": CONTENT_TYPE})
 
     def register(self, subject: str, schema: str, **more: Any) -> int:
         status, answer = self("POST", f"/subjects/{subject}/versions", {"schema": schema, **more})

@@ -106,7 +106,10 @@ PAIRS = [
     _pair("a renamed field with an alias", record(field("z", "int", aliases=["a"])), record(A)),
     _pair("a renamed field without alias", record(field("z", "int")), record(A), DEFAULT),
     _pair("an alias onto another type", record(field("z", "string", aliases=["a"])), record(A), TYPE),
-    _pair("a nested record that fits", record(field("r", record(A, name="S"))), record(field("r", record(A, B, name="S")))),
+    _pair(
+        "a nested record that fits",
+        record(field("r", record(A, name="S"))), record(field("r", record(A, B, name="S"))),
+    ),
     _pair(
         "a nested record that does not fit",
         record(field("r", record(A, B, name="S"))), record(field("r", record(A, name="S"))), DEFAULT,
@@ -163,7 +166,10 @@ PAIRS = [
     _pair("a plain type reads a union of it", "int", ["int"]),
     _pair("a plain type reads a union of what promotes to it", "double", ["int", "long", "float"]),
     _pair("a plain type against a union with null", "int", ["null", "int"], TYPE),
-    _pair("a union of records by name", ["null", record(A, name="X"), record(B, name="Y")], ["null", record(B, name="Y")]),
+    _pair(
+        "a union of records by name",
+        ["null", record(A, name="X"), record(B, name="Y")], ["null", record(B, name="Y")],
+    ),
     _pair(
         "a union of records, one changed badly",
         ["null", record(A, B, name="X")], ["null", record(A, name="X")], BRANCH,
@@ -174,11 +180,17 @@ PAIRS = [
     _pair("the same decimal", decimal(10, 2), decimal(10, 2)),
     _pair("a decimal of another scale", decimal(10, 3), decimal(10, 2), DECIMAL, differs=NO_DECIMALS),
     _pair("a decimal of another precision", decimal(12, 2), decimal(10, 2), DECIMAL, differs=NO_DECIMALS),
-    _pair("a fixed decimal of another scale", decimal(9, 3, fixed(8)), decimal(9, 2, fixed(8)), DECIMAL, differs=NO_DECIMALS),
+    _pair(
+        "a fixed decimal of another scale",
+        decimal(9, 3, fixed(8)), decimal(9, 2, fixed(8)), DECIMAL, differs=NO_DECIMALS,
+    ),
     _pair("a decimal read as plain bytes", "bytes", decimal(10, 2)),
     _pair("plain bytes read as a decimal", decimal(10, 2), "bytes"),
     _pair("an invalid decimal is only its base type", decimal(2, 5), decimal(10, 2)),
-    _pair("a decimal without scale has scale 0", {"type": "bytes", "logicalType": "decimal", "precision": 4}, decimal(4, 0)),
+    _pair(
+        "a decimal without scale has scale 0",
+        {"type": "bytes", "logicalType": "decimal", "precision": 4}, decimal(4, 0),
+    ),
     _pair("a decimal in a union", ["null", decimal(10, 3)], ["null", decimal(10, 2)], BRANCH, differs=NO_DECIMALS),
     _pair("a date read as int", "int", {"type": "int", "logicalType": "date"}),
     _pair("a uuid read as string", "string", {"type": "string", "logicalType": "uuid"}),

@@ -21,7 +21,9 @@ JAVA: list[tuple[Any, str]] = [
     ),
     ({"type": "record", "name": "n.s.R", "fields": []}, '{"type":"record","name":"R","namespace":"n.s","fields":[]}'),
     (
-        record({"default": 1, "order": "descending", "doc": "d", "aliases": ["b"], "pii": True, "type": "int", "name": "a"}),
+        record(
+            {"default": 1, "order": "descending", "doc": "d", "aliases": ["b"], "pii": True, "type": "int", "name": "a"}
+        ),
         '{"type":"record","name":"R","fields":[{"name":"a","type":"int","doc":"d","default":1,"order":"descending",'
         '"aliases":["b"],"pii":true}]}',
     ),
