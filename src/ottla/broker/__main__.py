@@ -23,14 +23,16 @@ def main(arguments: list[str] | None = None) -> int:
         "--flush",
         choices=("ack", "interval", "none"),
         default=defaults.flush,
-        help="when records are forced to disk: before each acknowledgement, periodically, or never (default %(default)s)",
+        help="when records are forced to disk: before an acknowledgement, periodically, never (default %(default)s)",
     )
     parser.add_argument("--flush-interval-ms", type=int, default=defaults.flush_interval_ms)
     parser.add_argument("--no-auto-create-topics", action="store_true", help="unknown topics are errors")
     parser.add_argument(
         "--partitions", type=int, default=defaults.partitions, help="of a topic created without a number (default 1)"
     )
-    parser.add_argument("--group-initial-rebalance-delay-ms", type=int, default=defaults.group_initial_rebalance_delay_ms)
+    parser.add_argument(
+        "--group-initial-rebalance-delay-ms", type=int, default=defaults.group_initial_rebalance_delay_ms
+    )
     parser.add_argument("--group-min-session-timeout-ms", type=int, default=defaults.group_min_session_timeout_ms)
     parser.add_argument("--log-level", default="WARNING", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     given = parser.parse_args(arguments)

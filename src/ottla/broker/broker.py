@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from ottla.broker import retention
 from ottla.broker.catalog import Catalog, Topic
 from ottla.broker.config import BrokerConfig
 from ottla.broker.groups.coordinator import Coordinator
-from ottla.broker import retention
 from ottla.broker.log.flusher import Flusher, Syncable
 from ottla.broker.log.partition_log import PartitionLog
+from ottla.broker.log.segment import Segment
 from ottla.broker.loop import Loop
 from ottla.broker.topic_configs import broker_defaults
 
@@ -31,7 +31,6 @@ class Broker:
     def __init__(self, config: BrokerConfig, folder: Path, loop: Loop, failed: Callable[[OSError], None]) -> None:
         self.config = config
         self.loop = loop
-        self.host = config.host
         self.port = config.port
         self.catalog = Catalog(folder, broker_defaults(config))
         self.catalog.recover()
@@ -80,14 +79,17 @@ class Broker:
         if logs:
             self.flusher.flush(logs[-1], lambda: retention.remove_folder(folder))
 
-    def close(self) -> None:
-        """Makes everything durable and closes the files."""
+    def flush_all(self) -> None:
+        """Makes everything durable and ends the flusher; what it calls back is posted to the loop."""
         for _, _, log in self.catalog.logs():
             if log.next_offset > log.high_watermark or log in self._unsynced:
                 self.flusher.flush(log)
         self.flusher.flush(self.catalog.journal)
         self.flusher.flush(self.coordinator.journal)
         self.flusher.close()
+
+    def close(self) -> None:
+        """Closes all files."""
         for _, _, log in self.catalog.logs():
             log.close()
         self.catalog.journal.close()
@@ -95,8 +97,8 @@ class Broker:
 
     def _every(self, milliseconds: int, action: Callback) -> None:
         def again() -> None:
-            action()
             self._every(milliseconds, action)
+            action()
 
         self.loop.call_later(milliseconds / 1000, again)
 
@@ -107,13 +109,23 @@ class Broker:
 
     def _retain(self) -> None:
         for topic, index, log in self.catalog.logs():
-            gone: list[Any] = retention.apply(topic.config, log)
+            gone = retention.apply(topic.config, log)
             if gone:
-                self.catalog.note_start(topic, index)
-                self.release(log, gone)
+                self.remove_segments(topic, index, gone)
         self.coordinator.expire_offsets()
 
-    def release(self, log: PartitionLog, segments: list[Any]) -> None:
-        """Closes segments that were taken out of a log, once no sync can be using them."""
-        for segment in segments:
-            self.flusher.flush(log, segment.close)
+    def remove_segments(self, topic: Topic, index: int, segments: list[Segment]) -> None:
+        """Removes segments that were taken out of a log.
+
+        The new start of the log is durable before a file goes: else a crash in between could forget how far the offsets
+        had come. And a file is closed only after a round of the flusher, which may be syncing it right now.
+        """
+        log = topic.partitions[index]
+
+        def remove() -> None:
+            for segment in segments:
+                segment.delete()
+                segment.close()
+
+        self.catalog.note_start(topic, index)
+        self.flusher.flush(self.catalog.journal, lambda: self.flusher.flush(log, remove))

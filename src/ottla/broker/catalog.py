@@ -29,7 +29,7 @@ INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state"})
 def name_fault(name: str) -> str | None:
     """What is wrong with a topic name, in words; None if nothing is."""
     if name in (".", ".."):
-        return "Topic name cannot be \".\" or \"..\""
+        return 'Topic name cannot be "." or ".."'
     if _LEGAL_NAME.fullmatch(name):
         return None
     return f"Topic name is illegal: {name!r} must be 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'"

@@ -1,8 +1,8 @@
 """One client's connection: cuts requests out of the byte stream, and sends replies in the order of the requests.
 
 Replies may be ready in any order (long polls, acknowledgements that wait for the disk); each waits in line behind the
-earlier ones. Records go from the request's buffer to the file, and from the file's bytes to the socket, without a copy in
-between that is not the kernel's.
+earlier ones. Records go from the file to the socket as they are, and from the request's buffer to the file with the one
+copy that the CRC library wants.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Call:
 
     __slots__ = ("api", "body", "chunks", "client_id", "connection", "correlation_id", "done", "version")
 
-    def __init__(self, connection: Connection, api: Api, version: int, correlation_id: int, client_id: str | None) -> None:
+    def __init__(
+        self, connection: Connection, api: Api, version: int, correlation_id: int, client_id: str | None
+    ) -> None:
         self.connection = connection
         self.api = api
         self.version = version
@@ -49,6 +51,8 @@ class Call:
 
     def reply(self, message: Message) -> None:
         """Answers; the bytes go out once all earlier requests of the connection are answered. Once per call."""
+        if self.connection.closed:
+            return
         flexible = self.api.is_flexible(self.version)
         # The reply to ApiVersions has the old header always: the client cannot know yet what we speak.
         tagged_header = flexible and self.api.key != _API_VERSIONS
@@ -78,6 +82,7 @@ class Connection:
         self.server = server
         self.sock = sock
         self.peer = peer
+        self.host = str(sock.getsockname()[0])  # by which address the client knows us: what we tell it to connect to
         self.closed = False
         self.calls: deque[Call] = deque()
         self.outgoing: deque[memoryview] = deque()
@@ -101,6 +106,7 @@ class Connection:
                     self._continue_frame()
                 else:
                     self._read()
+                self._watch()
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
@@ -179,12 +185,22 @@ class Connection:
             call.body, _ = reader(api.request, version, flexible)(frame, position)
         except (MalformedMessage, IndexError, struct.error, UnicodeDecodeError, MemoryError) as error:
             logger.warning(
-                "closing the connection from %s: request with API key %d, version %d: %s", self.peer, key, version, error
+                "closing the connection from %s: request with API key %d, version %d: %s",
+                self.peer,
+                key,
+                version,
+                error,
             )
             self.close()
             return
         self.calls.append(call)
-        answer = handle(self.server.broker, call)
+        try:
+            answer = handle(self.server.broker, call)
+        except Exception:
+            # One request must not take the broker down. There is no answer that would be true: the client tries again.
+            logger.exception("%s version %d from %s failed; closing its connection", api.name, version, self.peer)
+            self.close()
+            return
         if answer is not None:
             call.reply(answer)
 
@@ -200,7 +216,7 @@ class Connection:
     # Writing
 
     def advance(self) -> None:
-        """Moves the replies that are next in line to the socket's queue; they are sent at the end of the loop's turn."""
+        """Moves the replies that are next in line to the socket's queue, to be sent at the end of the loop's turn."""
         calls = self.calls
         while calls and calls[0].done:
             for chunk in calls.popleft().chunks:

@@ -6,14 +6,18 @@ costs a good part of the start-up time and memory this broker is allowed.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
+import logging
 import selectors
 import socket
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+
+logger = logging.getLogger("ottla.broker")
 
 Callback = Callable[[], None]
 
@@ -73,10 +77,8 @@ class Loop:
             self._selector.register(sock, events, callback)
 
     def unwatch(self, sock: socket.socket) -> None:
-        try:
+        with contextlib.suppress(KeyError):
             self._selector.unregister(sock)
-        except KeyError:
-            pass
 
     def stop(self) -> None:
         self._running = False
@@ -93,7 +95,7 @@ class Loop:
             key.data(events)
         self._run_timers()
         while self._posted:
-            self._posted.popleft()()
+            _guarded(self._posted.popleft())
 
     def close(self) -> None:
         self._selector.close()
@@ -116,7 +118,7 @@ class Loop:
             timer = heapq.heappop(self._timers)[2]
             callback, timer.callback = timer.callback, None
             if callback is not None:
-                callback()
+                _guarded(callback)
 
     def _drain(self, _: Any) -> None:
         try:
@@ -124,3 +126,11 @@ class Loop:
                 pass
         except (BlockingIOError, InterruptedError):
             pass
+
+
+def _guarded(callback: Callback) -> None:
+    """Runs a callback; a failure is logged, and does not take the rest of the broker down."""
+    try:
+        callback()
+    except Exception:
+        logger.exception("%r failed", callback)

@@ -1,4 +1,4 @@
-"""Time and size retention: old segments go, whole ones only, never the newest record's place in the count of offsets."""
+"""Time and size retention: old segments go, whole ones only; offsets go on where they were."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger("ottla.broker")
 
 
 def apply(config: TopicConfig, log: PartitionLog) -> list[Segment]:
-    """Takes the segments out of a log that its topic's retention no longer keeps; they are unlinked, not yet closed."""
+    """Takes the segments out of a log that its topic's retention no longer keeps; the caller removes them."""
     if not config.delete or not log.segments:
         return []
     until = max(_expired_until(config.retention_ms, log), _oversize_until(config.retention_bytes, log))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import gc
 import logging
 import os
 import selectors
@@ -48,6 +49,7 @@ def serve(config: BrokerConfig) -> None:
         server = Server(config, folder, listener)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.loop.post(server.loop.stop))
+        gc.freeze()  # what lives for ever need not be looked at again
         print(f"broker ready on {config.host}:{server.port}", flush=True)
         server.run()
 
@@ -93,9 +95,10 @@ class Server:
         self.loop.unwatch(self.listener)
         self.listener.close()
         if self._failure is None:
-            self.broker.close()
+            self.broker.flush_all()
             self.loop.turn(0)  # acknowledgements of the last sync still go out
             self._send_all()
+        self.broker.close()
         for connection in list(self._connections):
             connection.close()
         self.loop.close()
@@ -117,7 +120,9 @@ class Server:
                 logger.warning("a connection could not be accepted: %s", error)
                 return
             if len(self._connections) >= self.config.connections_max:
-                logger.warning("refusing a connection from %s: %d are open (connections_max)", address, len(self._connections))
+                logger.warning(
+                    "refusing a connection from %s: %d are open (connections_max)", address, len(self._connections)
+                )
                 sock.close()
                 continue
             sock.setblocking(False)

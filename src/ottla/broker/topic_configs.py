@@ -90,7 +90,9 @@ SETTINGS: dict[str, Setting] = {
         Setting("compression.zstd.level", INT, "3", _number(-131072, 22), "Stored, not acted on."),
         Setting("delete.retention.ms", LONG, "86400000", _POSITIVE, "How long tombstones stay after compaction."),
         Setting("file.delete.delay.ms", LONG, "60000", _POSITIVE, "Stored; files are deleted at once."),
-        Setting("flush.messages", LONG, str(INT64_MAX), _number(1, INT64_MAX), "Stored; see the broker's flush policy."),
+        Setting(
+            "flush.messages", LONG, str(INT64_MAX), _number(1, INT64_MAX), "Stored; see the broker's flush policy."
+        ),
         Setting("flush.ms", LONG, str(INT64_MAX), _POSITIVE, "Stored; see the broker's flush policy."),
         Setting("follower.replication.throttled.replicas", LIST, "", _anything, "Stored; there are no followers."),
         Setting("index.interval.bytes", INT, "4096", _COUNT, "Stored, not acted on."),
@@ -119,7 +121,9 @@ SETTINGS: dict[str, Setting] = {
         Setting("remote.log.copy.disable", BOOLEAN, "false", _BOOL, "Stored; there is no remote storage."),
         Setting("remote.log.delete.on.disable", BOOLEAN, "false", _BOOL, "Stored; there is no remote storage."),
         Setting("remote.storage.enable", BOOLEAN, "false", _one_of("false"), "There is no remote storage."),
-        Setting("retention.bytes", LONG, "-1", _number(-1, INT64_MAX), "A partition's size above which old segments go."),
+        Setting(
+            "retention.bytes", LONG, "-1", _number(-1, INT64_MAX), "A partition's size above which old segments go."
+        ),
         Setting("retention.ms", LONG, "604800000", _number(-1, INT64_MAX), "The age at which a segment goes."),
         Setting("segment.bytes", INT, "1073741824", _number(14, INT32_MAX), "The size at which a new segment begins."),
         Setting("segment.index.bytes", INT, "10485760", _number(4, INT32_MAX), "Stored; the index is in memory."),
@@ -155,7 +159,7 @@ def faults(values: Iterable[tuple[str, str | None]]) -> str | None:
 
 
 class TopicConfig:
-    """A topic's settings: what was set on it, over the broker's defaults. Numbers that hot paths need are ready made."""
+    """A topic's settings: what was set on it, over the broker's defaults. What hot paths need is ready made."""
 
     __slots__ = (
         "compact",

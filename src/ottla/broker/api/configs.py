@@ -27,7 +27,9 @@ def entries(config: TopicConfig, names: Iterable[str] | None = None, *, document
         if wanted is not None and setting.name not in wanted:
             continue
         source = FROM_DEFAULT
-        synonyms = [{"name": SYNONYMS.get(setting.name, setting.name), "value": setting.default, "source": FROM_DEFAULT}]
+        synonyms = [
+            {"name": SYNONYMS.get(setting.name, setting.name), "value": setting.default, "source": FROM_DEFAULT}
+        ]
         default = config.defaults.get(setting.name, setting.default)
         if default != setting.default:
             source = FROM_BROKER_FILE

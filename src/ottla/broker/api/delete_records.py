@@ -39,7 +39,5 @@ def _delete(broker: Broker, topic: Topic | None, part: Message) -> Message:
     if not 0 <= offset <= log.high_watermark:
         return answer | {"error_code": ErrorCode.OFFSET_OUT_OF_RANGE}
     if offset > log.start_offset:
-        gone = log.delete_until(offset)
-        broker.catalog.note_start(topic, index)
-        broker.release(log, gone)
+        broker.remove_segments(topic, index, log.delete_until(offset))
     return answer | {"low_watermark": log.start_offset}

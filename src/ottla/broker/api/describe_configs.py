@@ -1,6 +1,6 @@
 """DescribeConfigs (32), versions 0 to 4: settings of topics (resource type 2) and of the broker (4).
 
-Synonyms and documentation where asked for. Errors: UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST for another type or node.
+Synonyms and documentation where asked for. Errors: UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST (other types or nodes).
 """
 
 from __future__ import annotations

@@ -18,11 +18,11 @@ BATCHED_SINCE = 4
 def handle(broker: Broker, call: Call) -> Message:
     kind = call.body["key_type"]
     if call.version < BATCHED_SINCE:
-        return _find(broker, kind, call.body["key"])
-    return {"coordinators": [_find(broker, kind, key) for key in call.body["coordinator_keys"]]}
+        return _find(broker, call, kind, call.body["key"])
+    return {"coordinators": [_find(broker, call, kind, key) for key in call.body["coordinator_keys"]]}
 
 
-def _find(broker: Broker, kind: int, key: str) -> Message:
+def _find(broker: Broker, call: Call, kind: int, key: str) -> Message:
     if kind not in (0, 1):
         return {"key": key, "error_code": ErrorCode.INVALID_REQUEST, "node_id": -1, "port": -1, "host": ""}
     return {
@@ -30,6 +30,6 @@ def _find(broker: Broker, kind: int, key: str) -> Message:
         "error_code": ErrorCode.NONE,
         "error_message": "NONE",
         "node_id": broker.config.node_id,
-        "host": broker.host,
+        "host": call.connection.host,
         "port": broker.port,
     }

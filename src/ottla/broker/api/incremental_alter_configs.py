@@ -1,4 +1,4 @@
-"""IncrementalAlterConfigs (44), versions 0 to 1: sets, deletes, and appends to or subtracts from single settings of a topic.
+"""IncrementalAlterConfigs (44), versions 0 to 1: sets, deletes, appends to or subtracts from settings of a topic.
 
 Errors: UNKNOWN_TOPIC_OR_PARTITION, INVALID_CONFIG, INVALID_REQUEST (a setting named twice; the broker's own settings).
 """

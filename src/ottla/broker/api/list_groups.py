@@ -1,4 +1,4 @@
-"""ListGroups (16), versions 0 to 5: all groups, by state (from version 4) and type (from 5) if asked. All are classic."""
+"""ListGroups (16), versions 0 to 5: all groups, or those of some states (version 4) and types (5). All are classic."""
 
 from __future__ import annotations
 

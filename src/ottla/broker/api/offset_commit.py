@@ -58,7 +58,11 @@ def handle(broker: Broker, call: Call) -> Message | None:
 
 
 def _group_fault(broker: Broker, body: Message) -> ErrorCode | None:
-    generation, member_id, instance = body["generation_id_or_member_epoch"], body["member_id"], body["group_instance_id"]
+    generation, member_id, instance = (
+        body["generation_id_or_member_epoch"],
+        body["member_id"],
+        body["group_instance_id"],
+    )
     group = broker.coordinator.groups.get(body["group_id"])
     if group is None:
         outside = generation < 0 and not member_id

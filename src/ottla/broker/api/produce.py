@@ -90,7 +90,7 @@ def _append(topic: Topic | None, part: Message, call: Call, touched: list[Partit
     if call.body["acks"] not in ACKS:
         return _refusal(index, ErrorCode.INVALID_REQUIRED_ACKS)
     try:
-        header = _checked(topic, part["records"], call)
+        header, body = _checked(topic, part["records"], call)
         duplicate = log.duplicate_of(header)
         if duplicate is not None:
             touched.append(log)  # the first copy may still be on its way to the disk
@@ -98,8 +98,8 @@ def _append(topic: Topic | None, part: Message, call: Call, touched: list[Partit
             return _accepted(index, log, Appended(duplicate.base_offset, stamp))
         config = topic.config
         appended = log.append(
-            part["records"],
             header,
+            body,
             stamp=config.log_append_time,
             segment_bytes=config.segment_bytes,
             segment_ms=config.segment_ms,
@@ -127,8 +127,8 @@ def _refusal(index: int, code: ErrorCode, message: str | None = None) -> Message
     return {"index": index, "error_code": code, "base_offset": -1, "error_message": message}
 
 
-def _checked(topic: Topic, data: Any, call: Call) -> BatchHeader:
-    """The header of the one batch in `data`, after all checks but the producer's sequence. Raises Refused."""
+def _checked(topic: Topic, data: Any, call: Call) -> tuple[BatchHeader, bytes]:
+    """Header and body of the one batch in `data`, after all checks but the producer's sequence. Raises Refused."""
     if data is None or len(data) == 0:
         raise Refused(ErrorCode.INVALID_RECORD, "the request holds no records for this partition")
     try:
@@ -146,13 +146,14 @@ def _checked(topic: Topic, data: Any, call: Call) -> BatchHeader:
             ErrorCode.MESSAGE_TOO_LARGE,
             f"a batch of {header.size} bytes, max.message.bytes of the topic is {topic.config.max_message_bytes}",
         )
-    if crc_of(bytes(data[CRC_FROM:])) != header.crc:
+    body = bytes(data[CRC_FROM:])
+    if crc_of(body) != header.crc:
         raise Refused(ErrorCode.CORRUPT_MESSAGE, "the batch's checksum does not match")
     _check_fields(header, call)
     _check_timestamps(topic, header)
     if topic.config.compact and records.has_record_without_key(data, header):
         raise Refused(ErrorCode.INVALID_RECORD, "a record without key on a topic with cleanup.policy=compact")
-    return header
+    return header, body
 
 
 def _check_fields(header: BatchHeader, call: Call) -> None:

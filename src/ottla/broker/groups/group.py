@@ -151,7 +151,9 @@ class Group:
             if waiting is not None:
                 _refuse(waiting, ErrorCode.FENCED_INSTANCE_ID, old.id)
         leader_before = self.leader
-        unchanged = self.state == STABLE and old.metadata(self.protocol) == dict(request.protocols).get(self.protocol or "")
+        unchanged = self.state == STABLE and old.metadata(self.protocol) == dict(request.protocols).get(
+            self.protocol or ""
+        )
         member = Member.from_request(member_id, request)
         member.assignment = old.assignment
         # Rebuilt in order, so that the newcomer stands where the old one stood.
@@ -183,7 +185,9 @@ class Group:
         fresh = self.state == EMPTY
         self.state = PREPARING
         self._delayed = fresh and self._initial_delay_ms > 0
-        wait_ms = self._initial_delay_ms if self._delayed else max(m.rebalance_timeout_ms for m in self.members.values())
+        wait_ms = (
+            self._initial_delay_ms if self._delayed else max(m.rebalance_timeout_ms for m in self.members.values())
+        )
         self._restart_timer(wait_ms, self._join_time_is_up)
 
     def _restart_timer(self, milliseconds: int, action: Callable[[], None]) -> None:
@@ -417,13 +421,14 @@ class Group:
         return None if member_id in self.members else ErrorCode.UNKNOWN_MEMBER_ID
 
     def commit_fault(self, member_id: str, instance_id: str | None, generation: int) -> ErrorCode | None:
-        """Why a commit is refused. With neither member nor generation it comes from outside: only an empty group may."""
+        """Why a commit is refused. Without a generation it comes from outside the group: for empty groups only."""
+        if generation < 0 and self.state == EMPTY:
+            return None
         if generation < 0 and not member_id and instance_id is None:
-            return ErrorCode.UNKNOWN_MEMBER_ID if self.members else None
+            return ErrorCode.UNKNOWN_MEMBER_ID
         fault = self.fault(member_id, instance_id)
         if fault:
-            # A generation from before a restart of a group nobody is in: as unknown as the member.
-            return ErrorCode.ILLEGAL_GENERATION if not self.members and generation >= 0 and not member_id else fault
+            return fault
         if generation != self.generation:
             return ErrorCode.ILLEGAL_GENERATION
         if self.state == COMPLETING:

@@ -75,4 +75,6 @@ class Member:
     @classmethod
     def restore(cls, snapshot: list[Any]) -> Member:
         protocols = [(name, data.encode("latin-1")) for name, data in snapshot[6]]
-        return cls(*snapshot[:6], protocols, snapshot[7].encode("latin-1"))
+        member_id, instance_id, client_id, client_host, session_ms, rebalance_ms = snapshot[:6]
+        assignment = snapshot[7].encode("latin-1")
+        return cls(member_id, instance_id, client_id, client_host, session_ms, rebalance_ms, protocols, assignment)

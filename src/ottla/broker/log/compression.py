@@ -23,14 +23,14 @@ class Unopened(Exception):
 
 def open_records(codec: int, data: bytes) -> bytes:
     """The records of a batch, decompressed. Raises Unopened."""
-    opener = {NONE: bytes, GZIP: _gzip, SNAPPY: _snappy, LZ4: _lz4, ZSTD: _zstd}.get(codec)
+    opener = _OPENERS.get(codec)
     if opener is None:
         raise Unopened(f"codec {codec} is unknown")
     try:
         return opener(data)
     except Unopened:
         raise
-    except Exception as error:  # noqa: BLE001 - every library has its own errors
+    except Exception as error:
         raise Unopened(f"codec {codec}: {error}") from error
 
 
@@ -76,3 +76,6 @@ def _snappy(data: bytes) -> bytes:
         parts.append(bytes(raw(data[position + 4 : position + 4 + size])))
         position += 4 + size
     return b"".join(parts)
+
+
+_OPENERS: dict[int, Callable[[bytes], bytes]] = {NONE: bytes, GZIP: _gzip, SNAPPY: _snappy, LZ4: _lz4, ZSTD: _zstd}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 Callback = Callable[[], None]
@@ -74,8 +75,7 @@ class Flusher:
                     marks.append((what, what.mark()))
                     what.sync()
             except OSError as error:
-                failure = error
-                self._post(lambda: self._failed(failure))
+                self._post(partial(self._failed, error))
                 return
             self._post(_Completion(marks, group))
 

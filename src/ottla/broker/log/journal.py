@@ -1,8 +1,8 @@
 """An append-only file of small JSON records, for everything that is not a record batch: topics, offsets, groups.
 
-Each record is its length, its CRC32C and its JSON. State is what replaying the records gives. A torn tail is cut, damage
-in the middle is CorruptLog, as in a partition's log. When the file has grown well beyond what the state needs, it is
-written anew and renamed into place.
+Each record is its length, its CRC32C and its JSON. State is what replaying the records gives. A torn tail is cut,
+damage in the middle is CorruptLog, as in a partition's log. When the file has grown well beyond what the state needs,
+it is written anew and renamed into place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ottla.broker.log.batch import crc_of
-from ottla.broker.log.segment import sync_folder
+from ottla.broker.log.segment import sync_file, sync_folder
 from ottla.errors import CorruptLog
 
 logger = logging.getLogger("ottla.broker")
@@ -85,7 +85,7 @@ class Journal:
         return None
 
     def sync(self) -> None:
-        getattr(os, "fdatasync", os.fsync)(self._fd)
+        sync_file(self._fd)
 
     def synced(self, mark: object) -> None:
         """Nothing to do: readers see the state in memory."""
@@ -113,7 +113,9 @@ class Journal:
                     f"{self.path}, position {position}: a damaged record, and intact records follow (at {later}). "
                     f"Restore the file from a backup."
                 )
-        logger.warning("%s, position %d: cutting off a torn tail of %d bytes", self.path, position, len(data) - position)
+        logger.warning(
+            "%s, position %d: cutting off a torn tail of %d bytes", self.path, position, len(data) - position
+        )
         os.ftruncate(self._fd, position)
         os.fsync(self._fd)
 

@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ottla.broker.log.batch import (
-    CRC_FROM,
-    HEADER_SIZE,
     LOG_APPEND_TIME,
     BatchHeader,
     crc_of,
-    read_header,
     stamped_prefix,
 )
 from ottla.broker.log.producers import AppendedBatch, Producers
@@ -84,16 +81,19 @@ class PartitionLog:
         self.start_offset = max(start_offset, first)
         # With all segments gone by retention, the last of them still names the next offset.
         self.next_offset = max(next_offset or 0, self.start_offset)
+        for segment in self.delete_until(self.start_offset):
+            segment.delete()
+            segment.close()
         self._stable = self._end = self._end_now()
 
     # Writing
 
-    def append(self, batch: memoryview, header: BatchHeader, *, stamp: bool, segment_bytes: int, segment_ms: int) -> Appended:
+    def append(self, header: BatchHeader, body: bytes, *, stamp: bool, segment_bytes: int, segment_ms: int) -> Appended:
         """Appends one checked batch, giving it its offset.
 
         Args:
-            batch: The whole batch as the producer sent it; not kept.
-            header: Its header.
+            header: The batch's header, as the producer sent it.
+            body: The batch from the attributes on (what the CRC covers).
             stamp: Whether the broker's clock replaces the timestamps (message.timestamp.type=LogAppendTime).
             segment_bytes: Above this a new segment begins.
             segment_ms: So does one for an older segment.
@@ -102,7 +102,6 @@ class PartitionLog:
             OSError: Nothing was appended.
         """
         log_append_time = -1
-        body = bytes(batch[CRC_FROM : header.size])
         if stamp:
             log_append_time = now_ms()
             header, body = _stamp(header, body, log_append_time)
@@ -204,26 +203,29 @@ class PartitionLog:
         return segment.read(start, min(end, stop) - start)
 
     def bytes_from(self, offset: int) -> int:
-        """About how many bytes are readable from `offset` on; exact enough for a fetch's min_bytes."""
+        """How many bytes are readable from the batch that contains `offset` on, in its segment and the later ones."""
         if offset >= self._stable.offset or not self.segments:
             return 0
-        at = max(bisect_right(self._bases, offset) - 1, 0)
-        segment = self.segments[at]
-        begin = segment.position_before(offset)
-        if segment is self._stable.segment:
-            return max(self._stable.size - begin, 1)
-        return max(segment.size - begin, 1) + sum(s.size for s in self.segments[at + 1 :])
+        total = 0
+        for segment in self.segments[max(bisect_right(self._bases, offset) - 1, 0) :]:
+            found = None if total else segment.find(offset)
+            begin = found[0] if found else 0
+            last = segment is self._stable.segment
+            total += (self._stable.size if last else segment.size) - begin
+            if last:
+                break
+        return total
 
     # Truncation and retention
 
     def delete_until(self, offset: int) -> list[Segment]:
-        """Moves the start of the log forward; gives the segments that are no longer needed, already unlinked."""
+        """Moves the start of the log forward; gives the segments nobody needs now, for the caller to remove."""
         self.start_offset = max(self.start_offset, offset)
         gone: list[Segment] = []
         while len(self.segments) > 1 and self._bases[1] <= self.start_offset:
             segment = self.segments.pop(0)
             self._bases.pop(0)
-            segment.delete()
+            self._dirty.discard(segment)
             gone.append(segment)
         return gone
 
@@ -255,6 +257,3 @@ def _stamp(header: BatchHeader, body: bytes, timestamp: int) -> tuple[BatchHeade
     changed[14:22] = timestamp.to_bytes(8, "big", signed=True)
     fresh = bytes(changed)
     return header._replace(attributes=attributes, max_timestamp=timestamp, crc=crc_of(fresh)), fresh
-
-
-__all__ = ["HEADER_SIZE", "LEADER_EPOCH", "Appended", "PartitionLog", "read_header"]

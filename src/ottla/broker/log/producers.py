@@ -50,9 +50,8 @@ class Producers:
             None if the batch is next in line; the batch as first appended if this one is a duplicate of it.
 
         Raises:
-            Refused: INVALID_PRODUCER_EPOCH for an epoch older than seen, OUT_OF_ORDER_SEQUENCE_NUMBER for a gap or
-                for a new epoch that does not begin at 0, DUPLICATE_SEQUENCE_NUMBER for a duplicate older than
-                the five batches remembered.
+            Refused: INVALID_PRODUCER_EPOCH for an epoch older than seen, OUT_OF_ORDER_SEQUENCE_NUMBER for a gap, for a
+                new epoch that does not begin at 0, and for a duplicate older than the five batches remembered.
         """
         state = self.states.get(header.producer_id)
         if state is None:
@@ -61,7 +60,7 @@ class Producers:
         if header.producer_epoch < state.epoch:
             raise Refused(
                 ErrorCode.INVALID_PRODUCER_EPOCH,
-                f"producer {header.producer_id} has epoch {state.epoch}, the batch has the older {header.producer_epoch}",
+                f"producer {header.producer_id} is at epoch {state.epoch}, the batch is of {header.producer_epoch}",
             )
         if header.producer_epoch > state.epoch:
             if header.base_sequence != 0:
@@ -73,21 +72,13 @@ class Producers:
         return self._check_sequence(state, header)
 
     def _check_sequence(self, state: ProducerState, header: BatchHeader) -> AppendedBatch | None:
-        if not state.batches:
-            return None
         first, last = header.base_sequence, header.last_sequence
         for batch in state.batches:
             if batch.base_sequence == first and batch.last_sequence == last:
                 return batch
-        expected = (state.batches[-1].last_sequence + 1) & 0x7FFFFFFF
+        expected = (state.batches[-1].last_sequence + 1) & 0x7FFFFFFF if state.batches else 0
         if first == expected:
             return None
-        oldest = state.batches[0].base_sequence
-        if last < oldest and len(state.batches) == REMEMBERED_BATCHES:
-            raise Refused(
-                ErrorCode.DUPLICATE_SEQUENCE_NUMBER,
-                f"producer {header.producer_id} sent sequence {first} again, long after it was appended",
-            )
         raise Refused(
             ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
             f"producer {header.producer_id} should go on with sequence {expected}, not {first}",

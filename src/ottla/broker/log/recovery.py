@@ -1,7 +1,7 @@
 """Reading a partition's files back after a stop, clean or not.
 
-Every batch is checked by length and CRC. Damage with no intact batch after it is a torn tail: the write was cut short by
-a crash before it was acknowledged, so it is cut off. Damage with intact batches after it is corruption of
+Every batch is checked by length and CRC. Damage with no intact batch after it is a torn tail: the write was cut short
+by a crash before it was acknowledged, so it is cut off. Damage with intact batches after it is corruption of
 acknowledged records, and skipping it would lose them silently: it is reported, and the broker does not start.
 """
 
@@ -47,8 +47,8 @@ def recover_segments(folder: Path, producers: Producers) -> tuple[list[Segment],
         if next_offset is not None and base_offset != next_offset:
             raise CorruptLog(
                 f"{path.parent}: records from offset {next_offset} to {base_offset - 1} are missing, "
-                f"a segment file before {path.name} is gone. Restore it from a backup, or delete this partition's folder "
-                f"to go on without its records."
+                f"a segment file before {path.name} is gone. Restore it from a backup, or delete this partition's "
+                f"folder to go on without its records."
             )
         segment = Segment(path, base_offset, path.stat().st_mtime)
         segments.append(segment)
@@ -60,7 +60,7 @@ def recover_segments(folder: Path, producers: Producers) -> tuple[list[Segment],
 
 
 def _check(segment: Segment, expected: int, producers: Producers) -> tuple[int, str]:
-    """Walks a segment; leaves its size at the end of the last intact batch. Gives the next offset and what was wrong."""
+    """Walks a segment up to the last intact batch. Gives the next offset and what was wrong."""
     file_size = os.fstat(segment.fd).st_size
     for position, header, problem in _batches(segment.fd, file_size):
         if not problem and header.base_offset < expected:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from ottla.broker.log.batch import HEADER_SIZE, BatchHeader, read_header
 
 INDEX_INTERVAL_BYTES = 4096
 SCAN_BYTES = 1 << 18
+FIND_BYTES = INDEX_INTERVAL_BYTES + HEADER_SIZE
 
 
 class Segment:
@@ -50,7 +53,7 @@ class Segment:
     def file_name(base_offset: int) -> str:
         return f"{base_offset:020d}.log"
 
-    def append(self, chunks: list[bytes | memoryview], header: BatchHeader, base_offset: int) -> None:
+    def append(self, chunks: list[bytes], header: BatchHeader, base_offset: int) -> None:
         """Writes a batch at the end. On any failure the file is as before and the OSError goes on.
 
         Raises:
@@ -100,11 +103,11 @@ class Segment:
     def read(self, position: int, size: int) -> bytes:
         return os.pread(self.fd, size, position)
 
-    def headers(self, position: int = 0, until: int | None = None) -> Iterator[tuple[int, BatchHeader]]:
-        """Walks the batches from `position` (a boundary) on: (position, header)."""
-        stop = self.size if until is None else until
+    def headers(self, position: int = 0, at_once: int = SCAN_BYTES) -> Iterator[tuple[int, BatchHeader]]:
+        """Walks the batches from `position` (a boundary) on: (position, header). Reads `at_once` bytes a time."""
+        stop = self.size
         while position + HEADER_SIZE <= stop:
-            data = os.pread(self.fd, min(SCAN_BYTES, stop - position), position)
+            data = os.pread(self.fd, min(at_once, stop - position), position)
             at = 0
             while at + HEADER_SIZE <= len(data):
                 header = read_header(data, at)
@@ -114,7 +117,7 @@ class Segment:
 
     def find(self, offset: int) -> tuple[int, BatchHeader] | None:
         """The batch that contains `offset`, or the first one after it."""
-        for position, header in self.headers(self.position_before(offset)):
+        for position, header in self.headers(self.position_before(offset), FIND_BYTES):
             if header.last_offset >= offset:
                 return position, header
         return None
@@ -125,19 +128,24 @@ class Segment:
 
     def sync(self) -> None:
         """Makes the file durable. Called from the flusher's thread."""
-        _fdatasync(self.fd)
+        sync_file(self.fd)
 
     def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def delete(self) -> None:
         """Removes the file. The descriptor stays open while the flusher may still use it; `close` ends it."""
         self.path.unlink(missing_ok=True)
 
 
-_fdatasync = getattr(os, "fdatasync", os.fsync)
+def sync_file(fd: int) -> None:
+    """Makes a file's data durable, also against power loss. Raises OSError."""
+    if sys.platform == "darwin":
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # plain fsync leaves the data in the drive's cache there
+    else:
+        os.fdatasync(fd)
 
 
 def sync_folder(path: Path) -> None:

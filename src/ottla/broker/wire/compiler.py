@@ -11,7 +11,7 @@ null where it is not allowed reads as the empty value.
 from __future__ import annotations
 
 import struct
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from ottla.broker.wire.primitives import MalformedMessage, overrun, read_uvarint, uvarint
@@ -22,7 +22,7 @@ _FIXED |= {"float64": "d", "uuid": "16s"}
 _EMPTY = {"string": '""', "bytes": 'b""', "records": 'b""'}
 
 
-@lru_cache(maxsize=None)
+@cache
 def reader(table: str, version: int, flexible: bool) -> Reader:
     """The function that reads a message: `(buffer, position) -> (dict, position)`.
 
@@ -33,7 +33,7 @@ def reader(table: str, version: int, flexible: bool) -> Reader:
     return source.function("read")  # type: ignore[no-any-return]
 
 
-@lru_cache(maxsize=None)
+@cache
 def writer(table: str, version: int, flexible: bool) -> Writer:
     """The function that writes a message: `(dict, chunks) -> None`. Keys left out of the dict get their defaults."""
     source = _WriterSource(version, flexible)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 Message = dict[str, Any]
@@ -74,7 +74,7 @@ class Api:
         return self.flexible is not None and version >= self.flexible
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse_table(table: str) -> list[Field]:
     """Parses a table. Raises ValueError naming the line that makes no sense."""
     root: list[Field] = []
