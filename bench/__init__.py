@@ -1,0 +1,1 @@
+"""Workloads, measured: `python -m bench NAME [--json] [--runs N] [--save]`."""

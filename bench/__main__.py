@@ -1,0 +1,41 @@
+"""Runs one benchmark and prints it as a table, or as one JSON object."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from bench.report import Report
+
+BENCHES = {
+    "demo": "the shop at full rate: orders per second through all services, time to the first shipped order, memory",
+    "startup": "what a user waits for: import, `ottla --help`, size of a base install, the broker's first answer",
+}
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    names = "\n".join(f"  {name:10} {text}" for name, text in BENCHES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", epilog=f"benchmarks:\n{names}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", choices=BENCHES)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout; everything else on stderr")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each measurement; the median counts (default 3)")
+    parser.add_argument("--save", action="store_true", help="keep the JSON in bench/results/NAME.json")
+    parser.add_argument(
+        "--orders", type=Path, help="demo: a file in the Online Retail columns instead of the sample day"
+    )
+    options = parser.parse_args()
+    report: Report = importlib.import_module(f"bench.{options.name}").run(options)
+    if options.save:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{options.name}.json").write_text(report.json() + "\n", "utf-8")
+    print(report.json() if options.json else report.table())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
