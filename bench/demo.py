@@ -1,8 +1,8 @@
 """The shop at full rate, as `ottla demo --exit` runs it.
 
-Each run starts from nothing: a new data folder, eight processes, free ports. The load is the sample day of real orders,
-repeated under new invoice numbers, so that the steady state outweighs the start; the books must balance, or the run does
-not count.
+Each run starts from nothing: a new data folder, eight processes, free ports. The load is the sample day of real
+orders, repeated under new invoice numbers, so that the steady state outweighs the start; the books must balance, or the
+run does not count.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _demo(orders: Path, data: Path) -> dict[str, object] | dict[str, dict[str, f
     note(f"ottla demo --orders {orders.name} --data {data.name}")
     ports = ["--broker-port", "0", "--registry-port", "0", "--http-port", "0"]
     argv = [sys.executable, "-m", "ottla.cli", "demo", "--exit", "--json", "--orders", str(orders), "--data", str(data)]
-    done = subprocess.run([*argv, *ports], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([*argv, *ports], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(
             f"the demo failed with status {done.returncode}:\n{done.stderr[-4000:]}\n{done.stdout[-4000:]}"

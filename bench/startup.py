@@ -14,12 +14,13 @@ from bench.report import Bar, Report
 from ottla.testing import EmbeddedBroker
 
 ROOT = Path(__file__).parent.parent
-IMPORT = "import time; t = time.perf_counter(); import ottla; print(time.perf_counter() - t)"
+IMPORT = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
 
 
 def run(options: argparse.Namespace) -> Report:
     runs = max(5, options.runs)
-    imports = [float(subprocess.check_output([sys.executable, "-c", IMPORT], text=True)) for _ in range(runs)]
+    imports = [_seconds("import ottla") for _ in range(runs)]
+    names = [_seconds("from ottla import App, Context, Retry, event") for _ in range(runs)]
     helps = [timed([sys.executable, "-m", "ottla.cli", "--help"]) for _ in range(runs)]
     brokers = [_broker_ready() for _ in range(runs)]
     note("installing the base package into a new environment ...")
@@ -27,11 +28,16 @@ def run(options: argparse.Namespace) -> Report:
         "startup",
         [
             Bar("import_seconds", imports, "s", at_most=0.25),
+            Bar("import_names_seconds", names, "s", at_most=0.25),
             Bar("help_seconds", helps, "s", at_most=0.5),
             Bar("broker_ready_seconds", brokers, "s"),
             Bar("base_install_mb", [_base_install_mb()], "MB", at_most=60),
         ],
     )
+
+
+def _seconds(statement: str) -> float:
+    return float(subprocess.check_output([sys.executable, "-c", IMPORT.format(statement)], text=True))
 
 
 def _broker_ready() -> float:
