@@ -173,7 +173,7 @@ class _Audit:
 
     def invoices(self, invoices: list[str], answers: Mapping[int, Answer]) -> None:
         """Every invoice of the file is either in the orders database or was rejected, and not both."""
-        self.group = "invoices of the file and the orders database"
+        self.group = "invoices of the file / orders database"
         booked = self.ledgers.orders.invoices
         accepted = rejected = 0
         for place, number in enumerate(invoices):
@@ -196,7 +196,7 @@ class _Audit:
 
     def commands(self) -> None:
         """Every accepted order and cancellation is one event in the topic."""
-        self.group = "accepted orders and cancellations, and their events"
+        self.group = "accepted orders, cancellations / events"
         for cls, what in ((OrderCreated, "orders accepted"), (OrderCancelled, "cancellations accepted")):
             booked = self.ledgers.orders.commands.get(cls.__name__, {})
             self.compare(f"{what}, in the database", booked.keys(), f"{cls.__name__} events", self.said.of(cls).keys())
@@ -204,7 +204,7 @@ class _Audit:
     def handled(self) -> None:
         """Each service has booked every event it handles, once; or the event is among its dead letters."""
         for service, handled in self.ledgers.handled().items():
-            self.group = f"events and what {service} handled"
+            self.group = f"events / handled by {service}"
             for cls in HANDLES[service]:
                 done = handled.of(event_type(cls).name)
                 told = self.said.of(cls).keys()
@@ -218,7 +218,7 @@ class _Audit:
     def answers(self) -> None:
         """Each answer a service has booked is exactly one event, and no event is without its answer."""
         for service, classes in ANSWERS.items():
-            self.group = f"what {service} answered and the events that followed"
+            self.group = f"answers of {service} / events"
             handled = self.ledgers.handled()[service]
             for cls in classes:
                 told = self.said.of(cls).values()
@@ -234,7 +234,7 @@ class _Audit:
     def effects(self) -> None:
         """Every decision in a table is one event per order, and the other way round."""
         ledgers = self.ledgers
-        self.group = "reservations and their events"
+        self.group = "reservations / events"
         states = ledgers.inventory.reservations
         self.effect(
             "reservations", {x for x, (state, _) in states.items() if state == "reserved"}, events.InventoryReserved
@@ -244,12 +244,12 @@ class _Audit:
             {x for x, (state, _) in states.items() if state == "rejected"},
             events.InventoryRejected,
         )
-        self.group = "payments and their events"
+        self.group = "payments / events"
         self.effect("payments authorized", ledgers.payments.authorized, events.PaymentAuthorized)
         self.effect("payments declined", ledgers.payments.declined, events.PaymentDeclined)
-        self.group = "shipments and their events"
+        self.group = "shipments / events"
         self.effect("shipments", ledgers.shipping.dispatched, events.ShipmentDispatched)
-        self.group = "messages and their events"
+        self.group = "messages / events"
         told_of = {event.causation_id for event in self.said.of(events.NotificationSent).values()}
         self.compare("messages sent", ledgers.notifications.sent, "NotificationSent events following", told_of)
 
@@ -262,7 +262,7 @@ class _Audit:
 
     def stock(self) -> None:
         """The shelf is the sum of its movements; pieces set aside and put back are those that the events name."""
-        self.group = "pieces: shelf, stock ledger and events"
+        self.group = "pieces: shelf / stock ledger / events"
         inventory = self.ledgers.inventory
         differing = [
             f"{code} ({inventory.on_hand.get(code, 0)} on the shelf, movements sum to {inventory.moved.get(code, 0)})"
@@ -311,7 +311,7 @@ class _Audit:
 
     def read_model(self) -> None:
         """The read model follows from the events it has booked, and shows how the events say that each order stands."""
-        self.group = "the read model and the events"
+        self.group = "read model / events"
         orders = self.ledgers.orders
         self.compare("events handled by orders", orders.handled.rows.keys(), "entries of the history", orders.history)
         if not self.books.settled:
@@ -351,7 +351,7 @@ class _Audit:
 
     def outcomes(self) -> None:
         """Accepted orders are all somewhere, and each in one place only."""
-        self.group = "accepted orders and where they are"
+        self.group = "accepted orders / where they are"
         counted: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         waiting = []
         for order_id, stand in self.standings().items():
@@ -371,7 +371,7 @@ class _Audit:
 
     def strangers(self) -> None:
         """Records that are no event of the shop are among the dead letters of every service that listens there."""
-        self.group = "records that are no events, and dead letters"
+        self.group = "records that are no events / dead letters"
         strangers = self.said.strangers
         if strangers:
             self.books.notes.append(f"{len(strangers)} records in the topics are no events of the shop.")

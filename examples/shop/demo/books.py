@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -38,3 +41,28 @@ def close_books(pipeline: Pipeline, orders: Path, read: int, answers: Mapping[in
         return audit(said, ledgers, invoices=numbers, answers=answers, settled=settled)
     finally:
         registry.close()
+
+
+class Closing(threading.Thread):
+    """`close_books` in a thread: whoever waits for it can stop waiting."""
+
+    def __init__(
+        self, pipeline: Pipeline, orders: Path, read: int, answers: Mapping[int, Answer], *, settled: bool
+    ) -> None:
+        super().__init__(name="books", daemon=True)
+        self._work = partial(close_books, pipeline, orders, read, answers, settled=settled)
+        self.books: Books | None = None
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self.books = self._work()
+        except Exception as error:
+            self.failure = error
+
+    def wait(self, timeout_s: float | None, cut_short: threading.Event) -> Books | None:
+        """The books; None if they were not closed in time, before `cut_short` was set, or at all (see `failure`)."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while self.is_alive() and not cut_short.is_set() and (deadline is None or time.monotonic() < deadline):
+            self.join(0.05)
+        return self.books

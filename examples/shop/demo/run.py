@@ -7,6 +7,7 @@ started first, and the demo loads the rest of itself while they do the same.
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ def run(options: Options) -> int:
         OttlaError: The shop could not be run.
     """
     began = command_started()
+    # What the client library says while a broker comes and goes is the services' business, and in their logs.
+    logging.getLogger("ottla.kafka.client").setLevel(logging.CRITICAL)
     try:
         next(read_invoices(options.orders), None)
         pipeline = Pipeline(options.data, options.ports, options.bootstrap_servers)

@@ -6,9 +6,12 @@ Events are told apart by their id: an event that lies in its topic twice (publis
 from __future__ import annotations
 
 import struct
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ottla import KafkaSettings, Record, event_type
 from ottla.errors import DecodeError
@@ -27,6 +30,9 @@ DECODED: tuple[type[ShopEvent], ...] = (
     events.InventoryReserved,
     events.InventoryReleased,
 )
+
+_DEAD = "-dlq"
+_CHUNK = 1000
 
 Place = tuple[str, int, int]
 Decode = Callable[[bytes, type[ShopEvent]], ShopEvent]
@@ -112,18 +118,29 @@ class Said:
 def read_said(kafka: KafkaSettings, decode: Decode, topics: Iterable[str] = TOPICS) -> Said:
     """Reads all topics and their dead-letter topics to their present ends. A topic that does not exist holds nothing.
 
+    Topics are read side by side: for a small one, finding its leader and its end takes longer than its records.
+
     Raises:
         BrokerUnavailable: No broker answers.
     """
     said = Said()
+    taking_in = threading.Lock()
     existing = Admin(kafka).topics()
-    for topic in topics:
-        if topic in existing:
-            for record in read_topic(kafka, topic):
-                said.add(record, decode)
-        if f"{topic}-dlq" in existing:
-            for record in read_topic(kafka, f"{topic}-dlq"):
-                said.add_dead(record)
+
+    def read(topic: str) -> None:
+        records = read_topic(kafka, topic)
+        while chunk := list(islice(records, _CHUNK)):
+            with taking_in:
+                for record in chunk:
+                    if topic.endswith(_DEAD):
+                        said.add_dead(record)
+                    else:
+                        said.add(record, decode)
+
+    names = [name for topic in topics for name in (topic, f"{topic}{_DEAD}") if name in existing]
+    with ThreadPoolExecutor(max(1, len(names)), thread_name_prefix="read") as pool:
+        for done in [pool.submit(read, name) for name in names]:
+            done.result()
     return said
 
 

@@ -12,7 +12,7 @@ from itertools import islice
 
 from ottla.errors import OttlaError, ProcessExited
 from shop.demo.audit import Books
-from shop.demo.books import close_books
+from shop.demo.books import Closing
 from shop.demo.loader import Loader
 from shop.demo.memory import Memory, memory_of
 from shop.demo.options import Options
@@ -26,7 +26,7 @@ from shop.invoices import Invoice, read_invoices
 
 # Ctrl-C: all is over five seconds later. Services first, then (with broker and registry still there) the books.
 STOP_SERVICES_S = 2.0
-CLOSE_BOOKS_S = 1.3
+BOOKS_CLOSED_S = 3.5
 STOP_REST_S = 1.0
 # An event whose acknowledgement went missing is published again after ten seconds; only then is rest the end.
 STUCK_AT_REST_S = 20.0
@@ -59,6 +59,7 @@ class Session:
         self.first_shipped_s: float | None = None
         self.ended_at: float | None = None
         self.at_rest = False
+        self.closing: Closing | None = None
         self.memory: Memory | None = None
         self.stuck: str | None = None
         self.changed_at = time.monotonic()
@@ -129,8 +130,11 @@ class Session:
                 if resting_s > 0 and not self.at_rest:
                     self.at_rest = True
                     self.memory = memory_of([os.getpid(), *(child.pid for child in self.pipeline.supervisor.children)])
+                    self.closing = self._close_books()
+                elif resting_s == 0:
+                    self.at_rest, self.closing = False, None
                 return
-            self.ended_at, self.at_rest = None, False
+            self.ended_at, self.at_rest, self.closing = None, False, None
             if resting_s > STUCK_AT_REST_S:
                 self.stuck = f"{totals.in_flight} orders have not reached an end, though nothing moves any more"
         if now - self.changed_at > STUCK_S:
@@ -189,8 +193,10 @@ class Session:
     def _phase(self) -> str:
         if self.stuck:
             return f"stuck: {self.stuck}"
-        if self.at_rest:
-            return "every order has reached its end"
+        if self.at_rest and self.closing is not None:
+            if self.closing.books is None:
+                return "every order has reached its end, checking the books"
+            return f"every order has reached its end, the books {self.closing.books.verdict.rstrip('.')}"
         if self.loader.done.is_set():
             return "waiting for the last orders"
         return "starting" if self.loader.started_at is None else "placing orders"
@@ -198,44 +204,37 @@ class Session:
     # ------------------------------------------------------------------ ending
 
     def _finish(self, view: View) -> tuple[Books | None, list[str], float]:
+        """Closes the books and stops everything; in a hurry, within five seconds."""
         began = time.monotonic()
         hurry = self.interrupted.is_set()
         view.say("stopping ..." if hurry else "checking the books ...")
         killed: list[str] = []
-        if hurry:
+        if self.closing is None:
+            # Something moves: only when the services have stopped do the books stand still.
             killed += self.pipeline.stop_services(STOP_SERVICES_S)
-        books = self._close_books(CLOSE_BOOKS_S if hurry else None)
+            self.closing = self._close_books()
+        left_s = max(0.0, began + BOOKS_CLOSED_S - time.monotonic())
+        books = self.closing.wait(left_s if hurry else None, threading.Event() if hurry else self.interrupted)
+        if isinstance(self.closing.failure, OttlaError):
+            self.stuck = self.stuck or f"the books could not be read: {self.closing.failure}"
+        elif self.closing.failure is not None:
+            raise self.closing.failure
         if not hurry:
             began = time.monotonic()
-            killed += self.pipeline.stop_services(STOP_SERVICES_S)
+        killed += self.pipeline.stop_services(STOP_SERVICES_S)
         killed += self.pipeline.stop(STOP_REST_S)
         return books, killed, time.monotonic() - began
 
-    def _close_books(self, timeout_s: float | None) -> Books | None:
-        """The audit, in a thread: Ctrl-C must not have to wait for a long one."""
-        found: list[Books] = []
-        failed: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                answers = dict(self.loader.answers)
-                found.append(
-                    close_books(self.pipeline, self.options.orders, self.loader.read, answers, settled=self.at_rest)
-                )
-            except BaseException as error:
-                failed.append(error)
-
-        again = threading.Event() if timeout_s else self.interrupted
-        thread = threading.Thread(target=work, name="books", daemon=True)
-        thread.start()
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while thread.is_alive() and not again.is_set() and (deadline is None or time.monotonic() < deadline):
-            thread.join(0.05)
-        if failed and not isinstance(failed[0], OttlaError):
-            raise failed[0]
-        if failed:
-            self.stuck = self.stuck or f"the books could not be read: {failed[0]}"
-        return found[0] if found else None
+    def _close_books(self) -> Closing:
+        closing = Closing(
+            self.pipeline,
+            self.options.orders,
+            self.loader.read,
+            dict(self.loader.answers),
+            settled=self.at_rest,
+        )
+        closing.start()
+        return closing
 
     def _summary(self, books: Books | None, killed: list[str], stopping_s: float) -> Summary:
         totals = self.read_model.totals() or Totals()

@@ -170,9 +170,9 @@ def _print_books(summary: Summary, console: Console) -> None:
         _line(console, "Books", "not checked: there was no time for it before the end", "bold yellow")
         return
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    table.add_column("compared", no_wrap=True)
-    for name in ("comparisons", "here", "there", ""):
-        table.add_column(name, justify="right")
+    table.add_column("compared")
+    for name in ("sets", "here", "there", ""):
+        table.add_column(name, justify="right", no_wrap=True)
     for group, checks in books.groups().items():
         holds = all(check.holds for check in checks)
         mark = Text("ok", style="green") if holds else Text("DIFFERS", style="bold red")

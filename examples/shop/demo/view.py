@@ -19,6 +19,18 @@ from shop.demo.watch import ServiceSample, Snapshot
 _STATE_STYLE = {"ready": "green", "starting": "yellow", "unhealthy": "bold red", "ended": "bold red"}
 _STATUS_STYLE = {"shipped": "green", "cancelled": "yellow", "declined": "red", "out_of_stock": "magenta"}
 _PLAIN_EVERY_S = 2.0
+# What an event means for its order, in a word.
+_STAGES = {
+    "OrderCreated": "created",
+    "OrderCancelled": "cancelled",
+    "InventoryReserved": "reserved",
+    "InventoryRejected": "out of stock",
+    "InventoryReleased": "released",
+    "PaymentAuthorized": "paid",
+    "PaymentDeclined": "declined",
+    "ShipmentDispatched": "shipped",
+    "NotificationSent": "customer told",
+}
 # The live page is redrawn this often per second; more costs the shop a noticeable share of a small machine.
 _REDRAWS_PER_S = 4
 
@@ -62,16 +74,20 @@ class PlainView:
         self._out = out
         self._states: dict[str, str] = {}
         self._line = ""
+        self._phase = ""
         self._shown_at = 0.0
 
     def show(self, progress: Progress) -> None:
+        if progress.phase != self._phase:
+            self._phase = progress.phase
+            self.say(f"{progress.elapsed_s:.1f} s: {progress.phase}")
         for sample in progress.snapshot.services:
             state = describe_state(sample)
             if self._states.get(sample.name) != state:
                 self._states[sample.name] = state
                 self.say(f"{sample.name}: {state}")
         line = totals_line(progress)
-        if line != self._line and time.monotonic() - self._shown_at >= _PLAIN_EVERY_S:
+        if progress.invoices_read and line != self._line and time.monotonic() - self._shown_at >= _PLAIN_EVERY_S:
             self._line, self._shown_at = line, time.monotonic()
             self.say(line)
 
@@ -179,7 +195,8 @@ def _orders(orders: tuple[OrderLine, ...]) -> RenderableType:
     table.add_column("total", justify="right", no_wrap=True)
     table.add_column("its way", ratio=1, no_wrap=True, overflow="ellipsis")
     for order in orders:
-        way = Text(" > ".join(order.history) or order.status, style=_STATUS_STYLE.get(order.status, "cyan"))
+        stages = [_STAGES.get(event, event) for event in order.history]
+        way = Text(" > ".join(stages) or order.status, style=_STATUS_STYLE.get(order.status, "cyan"))
         table.add_row(order.invoice_no, order.customer_id, order.country, order.total, way)
     return Panel(table, title="[bold]latest orders[/bold]", title_align="left", border_style="blue")
 

@@ -48,7 +48,7 @@ class Snapshot:
 class Watch:
     """Takes snapshots. Not thread-safe: `run` keeps one thread at it and `snapshot` gives the newest."""
 
-    def __init__(self, pipeline: Pipeline, *, latest: int = 12) -> None:
+    def __init__(self, pipeline: Pipeline, *, latest: int = 30) -> None:
         self._pipeline = pipeline
         self._latest_count = latest
         self._clients = {name: Client(service.url) for name, service in pipeline.services.items()}
