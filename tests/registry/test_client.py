@@ -156,7 +156,7 @@ def test_a_registry_that_is_down_is_unavailable(call: Callable[[RegistryClient],
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    with pytest.raises(RegistryUnavailable, match="Is it running\\? The address is the setting registry.url"):
+    with pytest.raises(RegistryUnavailable, match=r"Is it running\? The address is the setting registry\.url"):
         call(RegistryClient(url))
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from ..errors import RegistryRejected, RegistryUnavailable
 
 if TYPE_CHECKING:
     import httpx
+
+T = TypeVar("T")
 
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 
@@ -69,7 +71,7 @@ class RegistryClient:
         known = self._schemas.get(schema_id)
         if known is None:
             answer = self._request("GET", f"/schemas/ids/{schema_id}", f"schema id {schema_id} not found")
-            known = self._schemas[schema_id] = answer["schema"]
+            known = self._schemas[schema_id] = self._part(answer, "schema", str)
         return known
 
     def ping(self) -> None:
@@ -91,7 +93,7 @@ class RegistryClient:
         """The subject's newest version: (version, id, schema text)."""
         path = f"/subjects/{quote(subject, safe='')}/versions/latest"
         found = self._request("GET", path, f"subject {subject}: no latest version")
-        return found["version"], found["id"], found["schema"]
+        return self._part(found, "version", int), self._part(found, "id", int), self._part(found, "schema", str)
 
     def close(self) -> None:
         """Closes the connections; a later call opens new ones."""
@@ -104,7 +106,7 @@ class RegistryClient:
         known = self._ids.get((subject, schema))
         if known is None:
             answer = self._request("POST", path, f"subject {subject}: {failed}", {"schema": schema})
-            known = self._ids[subject, schema] = answer["id"]
+            known = self._ids[subject, schema] = self._part(answer, "id", int)
         return known
 
     def _request(self, method: str, path: str, failed: str, body: dict[str, Any] | None = None) -> Any:
@@ -136,10 +138,20 @@ class RegistryClient:
             )
         try:
             return response.json()
-        except ValueError as error:
-            raise RegistryUnavailable(
-                f"{failed}: what answers at {self.url} is not a schema registry (no JSON: {response.text[:80]!r})"
-            ) from error
+        except ValueError:
+            raise self._stranger(response.text) from None
+
+    def _part(self, answer: Any, name: str, kind: type[T]) -> T:
+        found = answer.get(name) if isinstance(answer, dict) else None
+        if not isinstance(found, kind):
+            raise self._stranger(json.dumps(answer))
+        return found
+
+    def _stranger(self, answer: str) -> RegistryUnavailable:
+        return RegistryUnavailable(
+            f"what answers at {self.url} is not a schema registry (it said {answer[:80]!r}). The address is the "
+            f"setting registry.url."
+        )
 
     def _client(self) -> httpx.Client:
         import httpx
