@@ -44,6 +44,9 @@ class MemoryLog:
     def problem(self) -> str | None:
         return None if self._reader else "not started"
 
+    def stop_waiting(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -15,6 +15,7 @@ import pytest
 
 from ottla.errors import RegistryRejected, RegistryUnavailable
 from ottla.registry import RegistryClient
+from ottla.serde.registry import SchemaRegistry
 from ottla.testing import EmbeddedRegistry
 
 STRING = '"string"'
@@ -71,6 +72,12 @@ def server() -> Iterator[Scripted]:
     scripted.shutdown()
     scripted.server_close()
     thread.join()
+
+
+def test_the_client_is_what_the_serializers_ask_for(server: Scripted) -> None:
+    port: SchemaRegistry = RegistryClient(server.url)  # mypy checks the signatures
+    server.answers = [(200, b'{"id": 7}')]
+    assert port.lookup("s", STRING) == 7
 
 
 def test_an_id_is_asked_for_once(server: Scripted) -> None:

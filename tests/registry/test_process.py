@@ -203,6 +203,23 @@ def test_sigterm_ends_it_with_status_0_within_a_second(own_kafka: EmbeddedBroker
     registry.communicate()
 
 
+def test_sigterm_ends_it_within_a_second_also_while_a_write_waits_for_a_dead_broker(own_kafka: EmbeddedBroker) -> None:
+    registry = launch("--port", "0", "--bootstrap-servers", own_kafka.bootstrap_servers)
+    assert registry.stdout is not None
+    url = registry.stdout.readline().removeprefix("registry ready on ").strip()
+    own_kafka.kill()
+    with ThreadPoolExecutor(1) as pool:
+        write = pool.submit(RegistryClient(url, timeout=10).register, "s", '"string"')
+        until(lambda: httpx.get(f"{url}/health/ready").status_code == 503, "the write waits")
+        asked = time.monotonic()
+        registry.send_signal(signal.SIGTERM)
+        assert registry.wait(10) == 0
+        assert time.monotonic() - asked < 1.0
+        with pytest.raises(RegistryUnavailable, match="stopping"):
+            write.result()
+    registry.communicate()
+
+
 def test_a_busy_port_is_told_with_the_option_that_changes_it() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

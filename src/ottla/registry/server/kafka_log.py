@@ -100,6 +100,7 @@ class KafkaLog:
             return
         if not pending.done.wait(self._timeout_s):
             raise self._late("the write is not acknowledged yet")
+        self._refuse_if_stopping()
         if pending.refusal is not None:
             # Refused for good: it is not in the log. Something is wrong with the topic, so it is opened again.
             self._pending = None
@@ -107,14 +108,24 @@ class KafkaLog:
             raise LogUnavailable(f"topic {self._topic}: {pending.refusal}", timed_out=False)
         with self._moved:
             applied = self._moved.wait_for(
-                lambda: self._following and self._next_offset > pending.offset, deadline - time.monotonic()
+                lambda: self._stopping.is_set() or (self._following and self._next_offset > pending.offset),
+                max(0.0, deadline - time.monotonic()),
             )
+        self._refuse_if_stopping()
         if not applied:
             raise self._late("the write is stored but not read back yet")
         self._pending = None
 
-    def close(self) -> None:
+    def stop_waiting(self) -> None:
         self._stopping.set()
+        pending = self._pending
+        if pending is not None:
+            pending.done.set()
+        with self._moved:
+            self._moved.notify_all()
+
+    def close(self) -> None:
+        self.stop_waiting()
         if self._producer is not None:
             self._producer.close(0.3)
 
@@ -123,6 +134,10 @@ class KafkaLog:
             if self._producer is None or self._producer.fatal is not None:
                 self._producer = Producer(self._settings, linger_ms=0, client_id="ottla-registry")
             return self._producer
+
+    def _refuse_if_stopping(self) -> None:
+        if self._stopping.is_set():
+            raise LogUnavailable("the registry is stopping, and the write is not confirmed", timed_out=False)
 
     def _late(self, what: str) -> LogUnavailable:
         return LogUnavailable(

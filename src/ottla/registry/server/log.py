@@ -66,5 +66,8 @@ class SchemaLog(Protocol):
     def problem(self) -> str | None:
         """Why the log cannot be used right now, in words; None if it can."""
 
+    def stop_waiting(self) -> None:
+        """The process is about to end: who waits in `append` or `settle` gets LogUnavailable now. From any thread."""
+
     def close(self) -> None:
         """Stops reading. Returns within half a second."""

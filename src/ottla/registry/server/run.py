@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from types import FrameType
 
 import uvicorn
 
@@ -34,7 +35,7 @@ def serve(config: RegistryConfig) -> None:
     kafka = KafkaSettings(bootstrap_servers=config.bootstrap_servers, properties=config.properties)
     log = KafkaLog(kafka, config.topic, replication=config.replication, timeout_s=config.append_timeout_s)
     registry = Registry(log)
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             create_app(registry),
             loop="asyncio",
@@ -45,7 +46,8 @@ def serve(config: RegistryConfig) -> None:
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=1,
-        )
+        ),
+        log,
     )
     announce = threading.Thread(
         target=_announce, args=(server, registry, f"http://{host}:{port}"), name="announce", daemon=True
@@ -84,6 +86,18 @@ def _announce(server: uvicorn.Server, registry: Registry, url: str) -> None:
         if server.started and registry.state.wait_until_loaded(0.25):
             print(f"registry ready on {url}", flush=True)
             return
+
+
+class _Server(uvicorn.Server):
+    """Told to stop, it first releases the requests that wait for Kafka: nothing may hold the process for seconds."""
+
+    def __init__(self, config: uvicorn.Config, log: KafkaLog) -> None:
+        super().__init__(config)
+        self._log = log
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._log.stop_waiting()
+        super().handle_exit(sig, frame)
 
 
 class _SomeOfIt(logging.Filter):
