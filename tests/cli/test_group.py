@@ -63,10 +63,10 @@ def test_a_described_group_has_its_members_and_how_far_they_are(ask: Ottla, topi
 
 def test_the_table_of_a_group_names_the_client_of_each_partition(ask: Ottla, topic_name: str, group_name: str) -> None:
     title, header, first, second = ask("group", "describe", group_name).out.splitlines()
-    assert title.startswith(f"{group_name}: stable, 1 member")
+    assert title.startswith(f"{group_name}: stable, 1 member,")
     assert header.split()[:6] == ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "CLIENT"]
     assert first.split()[:6] == [topic_name, "0", "2", "5", "3", "the-client"]
-    assert second.split()[:6] == [topic_name, "1", "-", "0", "-", "the-client"]
+    assert second.split()[:6] == [topic_name, "1", "-", "0", "0", "the-client"]
 
 
 def test_lag_is_shown_for_each_partition_and_in_total(ask: Ottla, topic_name: str, group_name: str) -> None:
@@ -78,7 +78,7 @@ def test_lag_is_shown_for_each_partition_and_in_total(ask: Ottla, topic_name: st
                 "lag": 3,
                 "partitions": [
                     {"topic": topic_name, "partition": 0, "committed": 2, "end": 5, "lag": 3},
-                    {"topic": topic_name, "partition": 1, "committed": None, "end": 0, "lag": None},
+                    {"topic": topic_name, "partition": 1, "committed": None, "end": 0, "lag": 0},
                 ],
             }
         ]
@@ -86,13 +86,23 @@ def test_lag_is_shown_for_each_partition_and_in_total(ask: Ottla, topic_name: st
     header, first, second, total = (line.split() for line in ask("lag", group_name).out.splitlines())
     assert header == ["GROUP", "TOPIC", "PARTITION", "COMMITTED", "END", "LAG"]
     assert first == [group_name, topic_name, "0", "2", "5", "3"]
-    assert second == [group_name, topic_name, "1", "-", "0", "-"]
+    assert second == [group_name, topic_name, "1", "-", "0", "0"]
     assert (total[0], total[1], total[-1]) == (group_name, "total", "3")
 
 
 def test_lag_of_all_groups_has_this_one(ask: Ottla, group_name: str) -> None:
     groups = {entry["group"]: entry["lag"] for entry in ask("lag", "--json").document["groups"]}
     assert groups[group_name] == 3
+
+
+def test_records_of_a_partition_without_a_commit_all_count(
+    ask: Ottla, topic_name: str, group_name: str, broker: Broker
+) -> None:
+    sent = ask("topic", "produce", topic_name, "--partition", "1", stdin="a\nb\n")
+    assert sent.status == 0, sent.err
+    (shown,) = ask("lag", group_name, "--json").document["groups"]
+    assert [part["lag"] for part in shown["partitions"]] == [3, 2]
+    assert shown["lag"] == 5
 
 
 @pytest.mark.parametrize("command", [("group", "describe"), ("lag",)], ids=" ".join)

@@ -67,7 +67,8 @@ def _print_tables(info: GroupInfo, partitions: list[PartitionLag]) -> None:
 
     owners = {at: member for member in info.members for at in member.assignment}
     lags = {(part.topic, part.partition): part for part in partitions}
-    title = f"{info.group}: {info.state.lower()}, {len(info.members)} members, coordinator {info.coordinator}"
+    count = f"{len(info.members)} member{'' if len(info.members) == 1 else 's'}"
+    title = f"{info.group}: {info.state.lower()}, {count}, coordinator {info.coordinator}"
     if info.assignor:
         title += f", assignor {info.assignor}"
     rows = []

@@ -25,7 +25,9 @@ def lag(
 ) -> None:
     """Show how many records each consumer group has still to handle: per partition, and in total per group.
 
-    A service's consumer group is its App's name. A partition on which the group has committed nothing has no lag yet.
+    A service's consumer group is its App's name. Where the group has committed nothing, every record counts.
+
+    JSON: {"groups": [{"group", "lag", "partitions": [{"topic", "partition", "committed", "end", "lag"}]}]}.
     """
     from ottla.cli.output import print_json
     from ottla.errors import KafkaError
@@ -46,8 +48,8 @@ def lag(
 
 
 def total_lag(partitions: list[PartitionLag]) -> int:
-    """Records to handle on the partitions where the group has committed something."""
-    return sum(partition.lag or 0 for partition in partitions)
+    """Records to handle on all partitions."""
+    return sum(partition.lag for partition in partitions)
 
 
 def _document(group: str, partitions: list[PartitionLag]) -> dict[str, Any]:
@@ -58,14 +60,15 @@ def _print_table(found: dict[str, list[PartitionLag]]) -> None:
     from ottla.cli.output import print_table
 
     rows: list[tuple[Cell, ...]] = []
-    totals = []
+    styles: dict[int, str] = {}
     for group, partitions in found.items():
         rows += [(group, part.topic, part.partition, part.committed, part.end, part.lag) for part in partitions]
-        totals.append(len(rows))
-        rows.append((group, "total", None, None, None, total_lag(partitions)))
+        behind = total_lag(partitions)
+        styles[len(rows)] = "bold yellow" if behind else "bold green"
+        rows.append((group, "total", None, None, None, behind))
     print_table(
         ["GROUP", "TOPIC", "PARTITION", "COMMITTED", "END", "LAG"],
         rows,
         empty="no consumer group has committed anything",
-        emphasized=totals,
+        styles=styles,
     )

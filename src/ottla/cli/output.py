@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Cell = str | int | None
@@ -32,7 +32,7 @@ def print_table(
     *,
     title: str = "",
     empty: str = "nothing to show",
-    emphasized: Collection[int] = (),
+    styles: Mapping[int, str] | None = None,
 ) -> None:
     """Prints rows under headings: by Rich on a terminal, as aligned plain text (never wrapped) to a pipe.
 
@@ -41,7 +41,7 @@ def print_table(
         rows: The cells; None is a dash, numbers stand to the right.
         title: A line above; only if there are rows.
         empty: What to say on stderr if there are no rows.
-        emphasized: Positions of rows that stand out (totals, trouble).
+        styles: Row position to its Rich style, for rows that stand out.
     """
     if not rows:
         print(empty, file=sys.stderr)
@@ -52,13 +52,13 @@ def print_table(
         for at in range(len(columns))
     ]
     if sys.stdout.isatty():
-        _rich_table(columns, texts, numeric, title, emphasized)
+        _rich_table(columns, texts, numeric, title, styles or {})
     else:
         _plain_table(columns, texts, numeric, title)
 
 
 def _rich_table(
-    columns: Sequence[str], texts: list[list[str]], numeric: list[bool], title: str, emphasized: Collection[int]
+    columns: Sequence[str], texts: list[list[str]], numeric: list[bool], title: str, styles: Mapping[int, str]
 ) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -70,7 +70,7 @@ def _rich_table(
     for name, is_numeric in zip(columns, numeric, strict=True):
         table.add_column(name, justify="right" if is_numeric else "left", overflow="fold")
     for at, row in enumerate(texts):
-        table.add_row(*(Text(cell) for cell in row), style="bold yellow" if at in emphasized else "")
+        table.add_row(*(Text(cell) for cell in row), style=styles.get(at, ""))
     if title:
         console.print(Text(title, style="bold cyan"))
     console.print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 # Readable on dark and light backgrounds; red is left to errors.
 COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 POLL_S = 0.05
+
+# What `ottla run` writes (see logs.py): time, level, service, message.
+LEVEL = re.compile(r"^(\S+Z )(WARNING|ERROR|CRITICAL)\b")
+YELLOW, RED = 33, 31
 
 
 class LogTail:
@@ -84,4 +89,10 @@ class LogTail:
         prefix = f"{name:<{self._width}} |"
         if self._coloured:
             prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
+            line = LEVEL.sub(_coloured_level, line)
         print(f"{prefix} {line}", flush=True)
+
+
+def _coloured_level(found: re.Match[str]) -> str:
+    colour = YELLOW if found[2] == "WARNING" else RED
+    return f"{found[1]}\x1b[{colour}m{found[2]}\x1b[0m"

@@ -57,13 +57,17 @@ class GroupInfo(msgspec.Struct, frozen=True):
 
 
 class PartitionLag(msgspec.Struct, frozen=True):
-    """How far a group is behind on one partition. `committed` and `lag` are None where nothing is committed."""
+    """How far a group is behind on one partition.
+
+    `committed` is None where nothing is committed: then every record there counts, since that is where Ottla's
+    services begin.
+    """
 
     topic: str
     partition: int
     committed: int | None
     end: int
-    lag: int | None
+    lag: int
 
 
 class Admin:
@@ -214,16 +218,22 @@ class Admin:
         self._wait(results, "reset")
 
     def lag(self, group: str) -> list[PartitionLag]:
-        """How far `group` is behind on every partition of every topic it has committed anything on."""
+        """How far `group` is behind, on every partition of every topic it has committed anything on or is assigned.
+
+        A member that hangs at its very first record has committed nothing: without what is assigned, its lag would
+        show nowhere.
+        """
         committed = self.committed(group)
-        ends = self.end_offsets({topic for topic, _ in committed})
+        assigned = {place for member in self.describe_group(group).members for place in member.assignment}
+        ends = self.end_offsets({topic for topic, _ in {*committed, *assigned}})
+        beginnings = self._offsets({place: rd.OffsetSpec.earliest() for place in ends if place not in committed})
         return [
             PartitionLag(
                 topic=topic,
                 partition=partition,
                 committed=committed.get((topic, partition)),
                 end=end,
-                lag=max(0, end - committed[topic, partition]) if (topic, partition) in committed else None,
+                lag=max(0, end - (committed | beginnings)[topic, partition]),
             )
             for (topic, partition), end in sorted(ends.items())
         ]
