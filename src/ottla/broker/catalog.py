@@ -35,6 +35,11 @@ def name_fault(name: str) -> str | None:
     return f"Topic name is illegal: {name!r} must be 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'"
 
 
+def collide(name: str, other: str) -> bool:
+    """Whether names differ in dots and underscores only: Kafka's metrics cannot tell them apart, so it refuses."""
+    return name.replace(".", "_") == other.replace(".", "_")
+
+
 class Topic:
     """A topic with its partitions' logs."""
 

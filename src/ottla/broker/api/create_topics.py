@@ -13,7 +13,7 @@ from collections import Counter
 from ottla.broker import topic_configs
 from ottla.broker.api.configs import entries
 from ottla.broker.broker import Broker
-from ottla.broker.catalog import name_fault
+from ottla.broker.catalog import collide, name_fault
 from ottla.broker.connection import Call
 from ottla.broker.topic_configs import TopicConfig
 from ottla.broker.wire.errors import ErrorCode
@@ -51,6 +51,10 @@ def _create(broker: Broker, wanted: Message, validate_only: bool) -> Message:
         return _refusal(wanted, ErrorCode.INVALID_TOPIC_EXCEPTION, fault)
     if name in broker.catalog.topics:
         return _refusal(wanted, ErrorCode.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
+    alike = next((other for other in broker.catalog.topics if collide(name, other)), None)
+    if alike is not None:
+        message = f"Topic '{name}' collides with existing topics: {alike}"
+        return _refusal(wanted, ErrorCode.INVALID_TOPIC_EXCEPTION, message)
     if partitions < 1:
         return _refusal(wanted, ErrorCode.INVALID_PARTITIONS, "Number of partitions must be larger than 0.")
     if wanted["replication_factor"] < 1 and wanted["replication_factor"] != -1:

@@ -2,8 +2,8 @@
 
 Timestamps: -1 the end (high watermark), -2 the start, -3 the record with the largest timestamp, -4 the start of local
 data (the start), -5 the end of remote data (none: -1). Any other: the first record with that timestamp or a later one,
-found at record level; batches whose codec has no library here (lz4, snappy, zstd without the packages of those names)
-answer with their first record, which is never later than the right one. Offset -1 means there is none.
+found at record level; zstd batches answer with their first record, which is never later than the
+right one, unless Python 3.14 or the package `zstandard` can open them. Offset -1 means there is none.
 Version 0 answers with a list of one offset.
 """
 

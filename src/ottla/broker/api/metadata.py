@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ottla.broker.api.topics import AUTHORIZED_CLUSTER, AUTHORIZED_TOPIC
 from ottla.broker.broker import Broker
-from ottla.broker.catalog import INTERNAL_TOPICS, Topic, name_fault
+from ottla.broker.catalog import INTERNAL_TOPICS, Topic, collide, name_fault
 from ottla.broker.connection import Call
 from ottla.broker.log.partition_log import LEADER_EPOCH
 from ottla.broker.wire.errors import ErrorCode
@@ -48,7 +48,9 @@ def handle(broker: Broker, call: Call) -> Message | None:
 
 def _may_create(broker: Broker, call: Call, name: str) -> bool:
     allowed: bool = call.body["allow_auto_topic_creation"]
-    return broker.config.auto_create_topics and allowed and name_fault(name) is None
+    if not (broker.config.auto_create_topics and allowed) or name_fault(name) is not None:
+        return False
+    return not any(collide(name, other) for other in broker.catalog.topics)
 
 
 def describe(broker: Broker, topic: Topic, call: Call) -> Message:

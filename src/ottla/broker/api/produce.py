@@ -1,14 +1,15 @@
 """Produce (0), versions 3 to 13: appends record batches.
 
 One batch per partition and request, as every client sends it. The batch stays opaque: its header and CRC are checked,
-its offset and leader epoch are patched in place. Checked, with Kafka's answers: length and CRC (CORRUPT_MESSAGE),
+its offset and leader epoch are patched in place. Checked, with Kafka's answers: CRC (CORRUPT_MESSAGE), length,
 magic and counts (INVALID_RECORD), max.message.bytes (MESSAGE_TOO_LARGE), timestamps ahead of the clock by more than the
-topic allows (INVALID_TIMESTAMP), sequence and epoch of idempotent producers (45, 46, 47), a record without key on a
+topic allows (INVALID_TIMESTAMP), sequence and epoch of idempotent producers (45, 47), a record without key on a
 compacted topic (INVALID_RECORD, where the codec can be opened here), an unknown topic or id.
 
-acks=0 gets no reply. acks=1 and acks=all are answered once the batch is as durable as the broker's flush policy
-promises; with one node they mean the same. Transactional batches are refused with INVALID_TXN_STATE: transactions
-are not served yet. A failed write is KAFKA_STORAGE_ERROR, and nothing of the batch is kept.
+acks=0 gets no reply; a refused batch closes the connection. acks=1 and acks=all are answered once the batch is as
+durable as the broker's flush policy promises; with one node they mean the same. Transactional batches are refused with
+INVALID_TXN_STATE: transactions are not served yet. A failed write is KAFKA_STORAGE_ERROR, and nothing of the batch is
+kept.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def handle(broker: Broker, call: Call) -> Message | None:
     if acks == 0:
         for log in touched:
             broker.appended(log, _nothing)
-        call.finish()
+        _finish_unanswered(call, answers)
         return None
     reply = {"responses": answers}
     if not touched:
@@ -61,6 +62,17 @@ def handle(broker: Broker, call: Call) -> Message | None:
 
 def _nothing() -> None:
     """acks=0: nobody waits."""
+
+
+def _finish_unanswered(call: Call, answers: list[Message]) -> None:
+    """With acks=0 a closed connection is the only way to tell the client that something went wrong, as in Kafka."""
+    refused = [part for answer in answers for part in answer["partition_responses"] if part["error_code"]]
+    call.finish()
+    if refused:
+        logger.warning(
+            "closing the connection from %s: a batch sent with acks=0 was refused: %s", call.client_host, refused
+        )
+        call.connection.close()
 
 
 class _Acknowledgement:
@@ -137,10 +149,11 @@ def _checked(topic: Topic, data: Any, call: Call) -> tuple[BatchHeader, bytes]:
         raise Refused(ErrorCode.CORRUPT_MESSAGE, f"{len(data)} bytes are too few for a record batch") from None
     if header.magic != MAGIC:
         raise Refused(ErrorCode.INVALID_RECORD, f"record batches must have magic {MAGIC}, not {header.magic}")
-    if header.size < HEADER_SIZE or header.size > len(data):
-        raise Refused(ErrorCode.CORRUPT_MESSAGE, f"the batch claims {header.size} bytes, {len(data)} were sent")
-    if header.size < len(data):
-        raise Refused(ErrorCode.INVALID_RECORD, "a request may hold one record batch for each partition, no more")
+    if header.size < HEADER_SIZE:
+        raise Refused(ErrorCode.CORRUPT_MESSAGE, f"the batch claims {header.size} bytes, its header alone has more")
+    if header.size != len(data):
+        message = f"a request holds one record batch for each partition; its {header.size} bytes, {len(data)} were sent"
+        raise Refused(ErrorCode.INVALID_RECORD, message)
     if header.size > topic.config.max_message_bytes:
         raise Refused(
             ErrorCode.MESSAGE_TOO_LARGE,
