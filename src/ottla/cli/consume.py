@@ -54,7 +54,7 @@ def consume(
     settings = settings_for(bootstrap, registry_url)
     from_beginning = from_beginning or (not follow and offset is None)
     start = _start(settings, topic, partition, offset, from_beginning)
-    presenter = Presenter(_decoder(settings), settings.registry.url)
+    presenter = Presenter(_decoder(settings))
     with TopicReader(settings.kafka, topic, start=start) as reader:
         for count, record in enumerate(_records(reader, follow), 1):
             if as_json:

@@ -44,12 +44,10 @@ class Presenter:
 
     Args:
         decode: Gives (schema id, plain data) for a value in Confluent's wire form; raises SerdeError or RegistryError.
-        registry: The registry's address, for messages.
     """
 
-    def __init__(self, decode: Callable[[bytes], tuple[int, Any]], registry: str) -> None:
+    def __init__(self, decode: Callable[[bytes], tuple[int, Any]]) -> None:
         self._decode = decode
-        self._registry = registry
         self._registry_answers = True
         self._undecodable: set[str] = set()
 
