@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import random
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from ottla.errors import ConfigurationError, PortInUse
+
+# Linux takes the ports of outgoing connections from 32768 up, macOS from 49152 up.
+_RANGE = range(20000, 32000)
 
 
 def ensure_port_free(what: str, host: str, port: int, setting: str) -> None:
@@ -34,9 +38,25 @@ def ensure_port_free(what: str, host: str, port: int, setting: str) -> None:
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """`count` different ports that were free a moment ago (another program may take one before it is used)."""
-    with ExitStack() as held:  # all held at once, or the system might give the same one twice
-        return [held.enter_context(_listening_socket(host, 0)).getsockname()[1] for _ in range(count)]
+    """`count` different ports that were free a moment ago (another program may take one before it is used).
+
+    They lie below the range from which systems take the ports of outgoing connections. Else a client that tries again
+    and again to reach a server that is down could be given that very port, and keep the server from coming back.
+
+    Raises:
+        ConfigurationError: There are not that many.
+    """
+    found: list[int] = []
+    with ExitStack() as held:  # all held at once, so that none is found twice
+        for port in random.sample(_RANGE, len(_RANGE)):
+            if len(found) == count:
+                break
+            with suppress(OSError):
+                held.enter_context(_listening_socket(host, port))
+                found.append(port)
+    if len(found) < count:
+        raise ConfigurationError(f"{host} has no {count} free ports from {_RANGE.start} to {_RANGE.stop}")
+    return found
 
 
 def _listening_socket(host: str, port: int) -> socket.socket:
