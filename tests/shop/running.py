@@ -77,6 +77,8 @@ class RunningShop:
             "OTTLA_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
             "OTTLA_REGISTRY__URL": self.registry.url,
             "OTTLA_DATABASE__URL": self.database_url(name),
+            # A killed service's partitions are handed on only after this long.
+            "OTTLA_LISTENER__SESSION_TIMEOUT_S": "6",
         }
         argv = [sys.executable, "-m", "ottla.cli", "run", SERVICES[name], "--app-dir", str(EXAMPLES)]
         self.supervisor.start(

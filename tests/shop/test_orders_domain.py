@@ -14,6 +14,7 @@ from shop.events import (
     InventoryReserved,
     NotificationSent,
     OrderCancelled,
+    OrderLine,
     PaymentAuthorized,
     PaymentDeclined,
     ShipmentDispatched,
@@ -99,7 +100,7 @@ def test_a_valid_cancellation_has_no_faults() -> None:
         (line(stock_code=""), "missing_stock_code", "stock_code"),
     ],
 )
-def test_a_faulty_line_is_refused_at_its_field(bad: domain.OrderLine, kind: str, where: str) -> None:
+def test_a_faulty_line_is_refused_at_its_field(bad: OrderLine, kind: str, where: str) -> None:
     assert [(f.type, f.where) for f in domain.faults(invoice("1", line(), bad))] == [(kind, ("lines", 1, where))]
 
 
