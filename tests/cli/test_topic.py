@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -286,3 +288,27 @@ def test_damaged_avro_is_shown_in_base64_and_said_where_it_lies(
     shown = avro("consume", "--json")
     assert shown.documents[0]["format"] == "base64"
     assert f"{topic_name}[0]@0 is not decoded" in shown.err
+
+
+# ---------------------------------------------------------------------- shell completion
+
+
+def completed(words: str, **environment: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "ottla.cli"],
+        env={"_OTTLA_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+        | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout.split()
+
+
+def test_topic_names_are_completed_from_the_cluster(orders: str, broker: Broker) -> None:
+    server = {"OTTLA_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers}
+    assert completed(f"ottla topic describe {orders[:8]}", **server) == [orders]
+
+
+def test_without_a_cluster_nothing_is_completed_and_nothing_breaks() -> None:
+    assert completed("ottla topic describe t", OTTLA_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1") == []
