@@ -138,7 +138,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     counts: dict[str, Counter[str]] = {}
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, []):
-            for name, server in report.user_properties:
+            for name, server in getattr(report, "user_properties", ()):
                 if name == USED and (outcome != "passed" or report.when == "call"):
                     counts.setdefault(server, Counter())[outcome] += 1
     terminalreporter.section("brokers and databases")

@@ -15,7 +15,7 @@ from typing import Any
 from ottla.broker.wire.primitives import read_uvarint
 
 NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
-OPENED_BYTES_MAX = 256 << 20  # a batch that opens to more is not opened: no bomb may fill the memory
+OPENED_BYTES_MAX = 64 << 20  # a batch that opens to more is not opened: no bomb may fill the memory
 XERIAL = b"\x82SNAPPY\x00"
 
 

@@ -1,0 +1,68 @@
+"""The journal: replay, torn tails, damage, compaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ottla.broker.log import journal as journal_module
+from ottla.broker.log.journal import Entry, Journal
+from ottla.errors import CorruptLog
+
+
+def opened(path: Path, snapshot: list[Entry] | None = None) -> tuple[Journal, list[Entry]]:
+    seen: list[Entry] = []
+    return Journal(path, seen.append, lambda: snapshot or []), seen
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    journal, _ = opened(tmp_path / "test.journal")
+    journal.append(["a", 1], ["b", "ü", None])
+    journal.append(["c", {"x": [1, 2]}])
+    journal.close()
+    return tmp_path / "test.journal"
+
+
+def test_records_come_back_in_order(path: Path) -> None:
+    journal, seen = opened(path)
+    journal.close()
+    assert seen == [["a", 1], ["b", "ü", None], ["c", {"x": [1, 2]}]]
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_torn_tail_is_cut(path: Path, cut: int) -> None:
+    path.write_bytes(path.read_bytes()[:-cut])
+    journal, seen = opened(path)
+    journal.append(["d"])
+    journal.close()
+    assert seen == [["a", 1], ["b", "ü", None]]
+    journal, seen = opened(path)
+    journal.close()
+    assert seen[-1] == ["d"]
+
+
+@pytest.mark.parametrize("position", range(12))
+def test_a_flipped_bit_in_the_middle_is_reported(path: Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 0x04
+    path.write_bytes(data)
+    with pytest.raises(CorruptLog, match="position 0"):
+        opened(path)
+    assert path.read_bytes() == bytes(data)
+
+
+def test_a_grown_journal_is_written_anew_from_the_state(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "COMPACT_ABOVE_BYTES", 100)
+    journal, _ = opened(path, snapshot=[["state", 1]])
+    for number in range(50):
+        journal.append(["padding", number, "x" * 100])
+    journal.append(["last"])
+    journal.sync()
+    journal.close()
+    assert path.stat().st_size < 3000
+    journal, seen = opened(path)
+    journal.close()
+    assert seen[0] == ["state", 1]
+    assert seen[-1] == ["last"]

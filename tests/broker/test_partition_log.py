@@ -1,0 +1,140 @@
+"""A partition's log: appending, reading whole batches, rolling, deleting from the front."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ottla.broker.log.partition_log import PartitionLog
+from ottla.broker.log.recovery import now_ms
+from tests.broker.batches import batch, headers, parts
+
+HUGE = 1 << 30
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> PartitionLog:
+    return PartitionLog(tmp_path / "topic" / "0")
+
+
+def append(log: PartitionLog, data: bytes, *, stamp: bool = False, segment_bytes: int = HUGE) -> int:
+    appended = log.append(*parts(data), stamp=stamp, segment_bytes=segment_bytes, segment_ms=HUGE)
+    log.expose()
+    return appended.base_offset
+
+
+def test_a_batch_gets_the_next_offsets(log: PartitionLog) -> None:
+    assert append(log, batch([b"a", b"b", b"c"])) == 0
+    assert append(log, batch([b"d"])) == 3
+    assert log.next_offset == 4
+
+
+def test_offset_and_epoch_are_patched_and_the_rest_is_as_it_came(log: PartitionLog) -> None:
+    append(log, batch([b"a", b"b"]))
+    second = batch([b"c"], base_offset=99)
+    append(log, second)
+    data = log.read(2, HUGE, at_least_one=True)
+    (header,) = headers(data)
+    assert (header.base_offset, header.leader_epoch) == (2, 0)
+    assert data[16:] == second[16:]
+
+
+def test_a_read_begins_with_the_batch_that_contains_the_offset(log: PartitionLog) -> None:
+    append(log, batch([b"a", b"b", b"c"]))
+    append(log, batch([b"d", b"e"]))
+    assert [h.base_offset for h in headers(log.read(1, HUGE, at_least_one=True))] == [0, 3]
+    assert [h.base_offset for h in headers(log.read(4, HUGE, at_least_one=True))] == [3]
+
+
+def test_a_read_at_the_end_is_empty(log: PartitionLog) -> None:
+    assert log.read(0, HUGE, at_least_one=True) == b""
+    append(log, batch([b"a"]))
+    assert log.read(1, HUGE, at_least_one=True) == b""
+
+
+def test_the_first_batch_comes_whole_even_if_it_is_larger_than_asked(log: PartitionLog) -> None:
+    data = batch([b"x" * 1000])
+    append(log, data)
+    assert len(log.read(0, 10, at_least_one=True)) == len(data)
+    assert log.read(0, 10, at_least_one=False) == b""
+
+
+def test_a_limited_read_ends_between_batches(log: PartitionLog) -> None:
+    for _ in range(200):
+        append(log, batch([b"x" * 100]))
+    data = log.read(0, 10_000, at_least_one=True)
+    assert 5_000 < len(data) <= 10_000
+    assert sum(header.size for header in headers(data)) == len(data)
+
+
+def test_what_is_not_durable_yet_is_not_visible(log: PartitionLog) -> None:
+    append(log, batch([b"a"]))
+    log.append(*parts(batch([b"b"])), stamp=False, segment_bytes=HUGE, segment_ms=HUGE)
+    assert log.high_watermark == 1
+    assert [h.base_offset for h in headers(log.read(0, HUGE, at_least_one=True))] == [0]
+    mark = log.mark()
+    log.append(*parts(batch([b"c"])), stamp=False, segment_bytes=HUGE, segment_ms=HUGE)
+    log.sync()
+    log.synced(mark)
+    assert log.high_watermark == 2
+
+
+def test_waiters_hear_of_growth(log: PartitionLog) -> None:
+    grown: list[int] = []
+    log.waiters.add(grown.append)
+    data = batch([b"a"])
+    append(log, data)
+    assert grown == [len(data)]
+
+
+def test_a_full_segment_is_followed_by_a_new_one_named_after_its_first_offset(log: PartitionLog) -> None:
+    data = batch([b"x" * 100, b"y"])
+    for _ in range(5):
+        append(log, data, segment_bytes=2 * len(data))
+    assert [segment.base_offset for segment in log.segments] == [0, 4, 8]
+    assert log.segments[1].path.name == "00000000000000000004.log"
+    for offset in range(10):
+        first = headers(log.read(offset, HUGE, at_least_one=True))[0]
+        assert first.base_offset <= offset <= first.last_offset
+
+
+def test_segments_before_the_start_are_given_up(log: PartitionLog) -> None:
+    data = batch([b"x" * 100])
+    for _ in range(6):
+        append(log, data, segment_bytes=2 * len(data))
+    gone = log.delete_until(3)
+    assert [segment.base_offset for segment in gone] == [0]
+    assert log.start_offset == 3
+    assert [segment.base_offset for segment in log.segments] == [2, 4]
+
+
+def test_log_append_time_replaces_the_timestamps_and_keeps_the_checksum_right(log: PartitionLog) -> None:
+    before = now_ms()
+    append(log, batch([b"a"], timestamps=[5]), stamp=True)
+    (header,) = headers(log.read(0, HUGE, at_least_one=True))
+    assert before <= header.max_timestamp <= now_ms()
+    assert header.attributes & 0x08
+    log.close()
+    again = PartitionLog(log.folder)
+    again.recover(0)
+    assert again.next_offset == 1
+
+
+def test_a_failed_write_leaves_nothing_behind(log: PartitionLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(log, batch([b"a"]))
+    size = log.size
+
+    def half(fd: int, chunks: list[bytes], position: int) -> int:
+        import os
+
+        os.pwrite(fd, chunks[0][:10], position)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ottla.broker.log.segment.os.pwritev", half)
+    with pytest.raises(OSError, match="No space"):
+        append(log, batch([b"b"]))
+    monkeypatch.undo()
+    assert (log.next_offset, log.size) == (1, size)
+    assert log.segments[0].path.stat().st_size == size
+    assert append(log, batch([b"c"])) == 1
