@@ -51,6 +51,10 @@ class LazyGroup(TyperGroup):
         for name, entry in COMMANDS.items():
             self.commands[name] = TyperCommand(name, help=entry.help, rich_help_panel=entry.panel)
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the table's order; older versions of Typer would sort them."""
+        return list(self.commands)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _placeholder, rest = super().resolve_command(ctx, args)
         return name, load(name) if name else None, rest

@@ -174,8 +174,12 @@ class Server(uvicorn.Server):
     async def start(self, sockets: list[socket.socket] | None) -> None:
         try:
             await super().startup(sockets)
+            failed = self.lifespan.should_exit
         except SystemExit:
-            # uvicorn's way to say that the lifespan failed. It must not leave the task: the event loop would fall over.
+            # How newer versions of uvicorn say that the lifespan failed. It must not leave the task: the event loop
+            # would fall over.
+            failed = True
+        if failed:
             self.start_failed = self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
