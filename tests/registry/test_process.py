@@ -135,6 +135,24 @@ def test_registrations_from_many_threads_give_one_id_per_schema(kafka_registry: 
     assert all(client.versions(f"many-{number}") == [1] for number in range(15))
 
 
+def test_a_schema_larger_than_a_record_is_refused_and_the_next_one_is_taken(kafka_registry: EmbeddedRegistry) -> None:
+    client = RegistryClient(kafka_registry.url)
+    with pytest.raises(RegistryRejected) as refused:
+        client.register("large", json.dumps(record(doc="x" * 1_500_000)))
+    assert refused.value.code == 42209
+    assert client.register("large", json.dumps(record())) > 0
+
+
+def test_a_topic_that_was_deleted_is_made_again_and_its_loss_told(
+    own_kafka: EmbeddedBroker, own_registry: EmbeddedRegistry
+) -> None:
+    lost = RegistryClient(own_registry.url).register("s", schema(1))
+    Admin(KafkaSettings(bootstrap_servers=own_kafka.bootstrap_servers)).delete_topics(["_schemas"])
+    client = RegistryClient(own_registry.url, timeout=10)
+    assert until(lambda: client.register("t", schema(2)), "a new topic") > lost
+    assert "the log was emptied or replaced" in own_registry.log_tail()
+
+
 def test_a_broker_that_comes_late_is_waited_for(tmp_path: Path) -> None:
     with EmbeddedBroker(tmp_path / "broker") as broker:
         broker.kill()

@@ -24,21 +24,27 @@ RETRY_DELAY_S = 0.2
 class _Batch:
     """Entries on their way: how many are not yet acknowledged, the highest offset so far, the first refusal."""
 
-    def __init__(self, size: int) -> None:
-        self.open = size
+    def __init__(self, size: int, floor: int) -> None:
+        self.floor = floor  # what was read before: a lower offset means that the topic is not the same any more
+        self._lock = threading.Lock()
+        self._open = size
         self.offset = -1
         self.refusal: str | None = None
         self.done = threading.Event()
 
     def delivered(self, error: Any, message: Any) -> None:
         """Called on the producer's thread, once per entry."""
-        if error is not None:
-            self.refusal = self.refusal or str(error)
-        else:
+        if error is None:
             self.offset = max(self.offset, message.offset())
-        self.open -= 1
-        if self.open == 0:
-            self.done.set()
+        self.settled(1, None if error is None else str(error))
+
+    def settled(self, count: int, refusal: str | None) -> None:
+        """`count` more entries are acknowledged or refused."""
+        with self._lock:
+            self.refusal = self.refusal or refusal
+            self._open -= count
+            if self._open == 0:
+                self.done.set()
 
 
 class KafkaLog:
@@ -78,42 +84,41 @@ class KafkaLog:
 
     def append(self, entries: Sequence[Entry]) -> None:
         producer = self._ready_producer()
-        batch = _Batch(len(entries))
+        batch = _Batch(len(entries), self._next_offset)
         self._pending = batch
         for index, entry in enumerate(entries):
             try:
                 producer.send(self._topic, entry.value, key=entry.key, partition=0, on_delivery=batch.delivered)
             except PublishError as error:
-                batch.open -= len(entries) - index
-                if batch.open == 0:
-                    self._pending = None
-                if "SIZE_TOO_LARGE" in str(error):
-                    raise EntryTooLarge(str(error)) from error
-                self._ask_to_reopen()
-                raise LogUnavailable(str(error), timed_out=False) from error
+                batch.settled(len(entries) - index, str(error))  # this one and those after it never left
+                break
         self.settle()
 
     def settle(self) -> None:
         deadline = time.monotonic() + self._timeout_s
         pending = self._pending
-        if pending is None:
-            return
-        if not pending.done.wait(self._timeout_s):
+        if pending is not None and not pending.done.wait(self._timeout_s):
             raise self._late("the write is not acknowledged yet")
-        self._refuse_if_stopping()
-        if pending.refusal is not None:
-            # Refused for good: it is not in the log. Something is wrong with the topic, so it is opened again.
+        refusal = pending.refusal if pending is not None else None
+        if pending is not None and refusal is None and pending.done.is_set() and 0 <= pending.offset < pending.floor:
+            refusal = f"it was deleted and made again: a write after offset {pending.floor} went to {pending.offset}"
+        if refusal is not None:
             self._pending = None
+            if "SIZE_TOO_LARGE" in refusal:
+                raise EntryTooLarge(refusal)
+            # Something is wrong with the topic: it is opened and read again before anything else is decided.
             self._ask_to_reopen()
-            raise LogUnavailable(f"topic {self._topic}: {pending.refusal}", timed_out=False)
+            raise LogUnavailable(f"topic {self._topic}: {refusal}", timed_out=False)
+        offset = pending.offset if pending is not None else -1
         with self._moved:
             applied = self._moved.wait_for(
-                lambda: self._stopping.is_set() or (self._following and self._next_offset > pending.offset),
+                lambda: self._stopping.is_set() or (self._following and self._next_offset > offset),
                 max(0.0, deadline - time.monotonic()),
             )
-        self._refuse_if_stopping()
+        if self._stopping.is_set():
+            raise LogUnavailable("the registry is stopping, and the write is not confirmed", timed_out=False)
         if not applied:
-            raise self._late("the write is stored but not read back yet")
+            raise self._late("the topic is not read up to the last write yet")
         self._pending = None
 
     def stop_waiting(self) -> None:
@@ -132,12 +137,11 @@ class KafkaLog:
     def _ready_producer(self) -> Producer:
         with self._moved:
             if self._producer is None or self._producer.fatal is not None:
-                self._producer = Producer(self._settings, linger_ms=0, client_id="ottla-registry")
+                # A deleted topic must not come back by itself: the broker would make it without compaction.
+                self._producer = Producer(
+                    self._settings, linger_ms=0, client_id="ottla-registry", allow_auto_create_topics=False
+                )
             return self._producer
-
-    def _refuse_if_stopping(self) -> None:
-        if self._stopping.is_set():
-            raise LogUnavailable("the registry is stopping, and the write is not confirmed", timed_out=False)
 
     def _late(self, what: str) -> LogUnavailable:
         return LogUnavailable(
@@ -204,7 +208,7 @@ class KafkaLog:
             self._trouble = None
         with self._moved:
             self._next_offset = position
-            self._following = following
+            self._following = following and not self._reopen
             self._moved.notify_all()
 
     def _wait_and_retry(self, error: OttlaError) -> None:

@@ -19,6 +19,11 @@ from .config import RegistryConfig
 from .kafka_log import KafkaLog
 from .registry import Registry
 
+PROPERTIES: dict[str, str | int | float | bool] = {
+    # A topic that is gone (a broker without a data folder was restarted) is noticed after this long, not after 30 s.
+    "topic.metadata.propagation.max.ms": 3000,
+}
+
 
 def serve(config: RegistryConfig) -> None:
     """Runs a registry until SIGTERM or SIGINT, then returns.
@@ -32,7 +37,7 @@ def serve(config: RegistryConfig) -> None:
     listening = _listen(config.host, config.port)
     logging.getLogger("ottla.kafka.client").addFilter(_SomeOfIt())
     host, port = listening.getsockname()[:2]
-    kafka = KafkaSettings(bootstrap_servers=config.bootstrap_servers, properties=config.properties)
+    kafka = KafkaSettings(bootstrap_servers=config.bootstrap_servers, properties=PROPERTIES | config.properties)
     log = KafkaLog(kafka, config.topic, replication=config.replication, timeout_s=config.append_timeout_s)
     registry = Registry(log)
     server = _Server(

@@ -77,6 +77,8 @@ class State:
             RegistryRejected: What `decide` raises; 50001, 50002: the log failed; 42209: too large for it.
         """
         with self._deciding:
+            with self.reading():
+                pass  # not ready is told at once, not after a wait
             try:
                 # An earlier write that was never confirmed may still arrive. Deciding before its fate is known could
                 # give the same id or version to two schemas.
@@ -120,5 +122,10 @@ class State:
 
     def caught_up(self) -> None:
         with self._lock:
-            self._current = self._loading
+            before, self._current = self._current, self._loading
+        if before is not None and before.highest_id > self._loading.highest_id:
+            complain(
+                f"the log was emptied or replaced: it held ids up to {before.highest_id}, now up to "
+                f"{self._loading.highest_id}. Restart the services, so that they register their schemas again"
+            )
         self._loaded.set()
