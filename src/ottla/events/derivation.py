@@ -306,7 +306,7 @@ def _unwrap(hint: Any, digits: Digits | None) -> tuple[Any, Digits | None]:
 def _digits(extras: tuple[Any, ...]) -> Digits | None:
     """`Digits(...)`, or pydantic's `Field(max_digits=, decimal_places=)`."""
     most = places = None
-    for extra in extras:
+    for extra in (*extras, *(more for extra in extras for more in getattr(extra, "metadata", ()))):
         if isinstance(extra, Digits):
             return extra
         most = getattr(extra, "max_digits", None) or most

@@ -52,11 +52,7 @@ def _fault(shape: Shape, value: Any, path: str) -> tuple[str, str] | None:
         case Map():
             return _map(shape, value, path)
         case Union():
-            try:
-                index = branch_picker(shape)(value)
-            except TypeError as error:
-                return path, f"{error} (the value is {_text(value)})"
-            return _fault(shape.branches[index], value, path)
+            return _union(shape, value, path)
         case _:
             reason = _plain(shape, value)
             return (path, reason) if reason else None
@@ -99,6 +95,17 @@ def _map(shape: Map, value: Any, path: str) -> tuple[str, str] | None:
         if found:
             return found
     return None
+
+
+def _union(shape: Union, value: Any, path: str) -> tuple[str, str] | None:
+    others = [b for b in shape.branches if not (isinstance(b, Scalar) and b.kind == "null")]
+    if value is not None and len(others) == 1:
+        return _fault(others[0], value, path)
+    try:
+        index = branch_picker(shape)(value)
+    except TypeError as error:
+        return path, f"{error} (the value is {_text(value)})"
+    return _fault(shape.branches[index], value, path)
 
 
 def _plain(shape: Shape, value: Any) -> str | None:

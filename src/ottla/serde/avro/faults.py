@@ -67,8 +67,9 @@ def leftover(b: bytes, p: int, title: str) -> DecodeError:
         return DecodeError(
             f"cannot read {title}: the value ends after {len(b)} bytes, {p - len(b)} too few", position=len(b)
         )
+    count = "1 byte is" if len(b) - p == 1 else f"{len(b) - p} bytes are"
     return DecodeError(
-        f"cannot read {title}: {len(b) - p} bytes are left over after the end, so the value was written with another "
-        "schema than its id says",
+        f"cannot read {title}: {count} left over after the end, so the value was written with another schema than its "
+        "id says",
         position=p,
     )

@@ -63,21 +63,22 @@ def read_long(b: bytes, p: int) -> tuple[int, int]:
     """A whole number at a position, and the position after it.
 
     Raises:
-        Malformed: More than ten bytes, or more than 64 bits.
-        IndexError: The bytes end first.
+        Malformed: More than ten bytes, more than 64 bits, or the value ends first.
     """
-    byte = b[p]
-    z = byte & 127
-    shift = 7
     start = p
-    p += 1
-    while byte > 127:
-        byte = b[p]
-        p += 1
-        z |= (byte & 127) << shift
-        shift += 7
-        if shift > 70:
-            raise Malformed("a whole number is longer than ten bytes", start)
+    z = shift = 0
+    try:
+        while True:
+            byte = b[p]
+            p += 1
+            z |= (byte & 127) << shift
+            if byte < 128:
+                break
+            shift += 7
+            if shift > 63:
+                raise Malformed("a whole number is longer than ten bytes", start)
+    except IndexError:
+        raise Malformed(f"the value ends after {len(b)} bytes, in the middle of a number", len(b)) from None
     if z >> 64:
         raise Malformed("a whole number has more than 64 bits", start)
     return (z >> 1) ^ -(z & 1), p
