@@ -25,7 +25,7 @@ from .records import (
 )
 from .settings import Settings, level_of, require_writable
 from .state import State
-from .store import Identity, Store, guid, identity
+from .store import Identity, Store, guid
 
 VERSION_MAX = 2**31 - 1
 
@@ -59,14 +59,14 @@ class Registry:
         text = canonical(schema)
         same = ("AVRO", text, repr([]))
         with self.state.reading() as store:
-            known = _find(store, subject, same)
+            known = store.find(subject, same)
         if known is not None:  # not a write: it works in read-only mode and with the brokers away, too
             return known
         result: StoredSchema | None = None
 
         def decide(store: Store) -> list[Entry]:
             nonlocal result
-            result = _find(store, subject, same)
+            result = store.find(subject, same)
             if result is not None:
                 return []
             self._require_registrable(store, subject, request, schema)
@@ -93,7 +93,7 @@ class Registry:
         with self.state.reading() as store:
             if not store.versions(subject, deleted=deleted):
                 raise faults.subject_not_found(subject)
-            found = _find(store, subject, same, deleted=deleted)
+            found = store.find(subject, same, deleted=deleted)
         if found is None:
             raise faults.schema_not_found()
         return found
@@ -341,19 +341,10 @@ def _check(level: Compatibility, schema: AvroSchema, earlier: list[StoredSchema]
         raise faults.invalid_schema(str(error)) from error
 
 
-def _find(store: Store, subject: str, same: Identity, *, deleted: bool = False) -> StoredSchema | None:
-    for stored in reversed(store.versions(subject, deleted=deleted)):
-        if identity(stored.schema_type, stored.schema, stored.references) == same:
-            return stored
-    return None
-
-
 def _require_won(store: Store, result: StoredSchema, same: Identity) -> None:
     """Sees that what the log made of a registration is what was decided: another writer may have come between."""
     stored = store.subjects.get(result.subject, {}).get(result.version)
-    holder = store.by_id(result.id)
-    kept = stored is not None and stored.id == result.id
-    if not kept or holder is None or identity(holder.schema_type, holder.schema, holder.references) != same:
+    if stored is None or stored.id != result.id or store.identity_of(result.id) != same:
         raise faults.store_failed(
             f"another registry wrote to the same topic at the same moment, so that version {result.version} of "
             f"{result.subject} is not certain. Run only one registry on a topic, and register again"

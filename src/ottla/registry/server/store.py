@@ -47,6 +47,7 @@ class Store:
     highest_id: int = 0
     _holders: dict[int, dict[tuple[str, int], StoredSchema]] = field(default_factory=dict)
     _ids: dict[Identity, int] = field(default_factory=dict)
+    _identities: dict[int, Identity] = field(default_factory=dict)
 
     def apply(self, change: Change) -> str | None:
         """Applies one change. Returns a complaint if it contradicts what was there: a second writer on the log."""
@@ -82,6 +83,17 @@ class Store:
         """The id this schema has under any subject."""
         return self._ids.get(wanted)
 
+    def identity_of(self, schema_id: int) -> Identity | None:
+        """What the schema with this id is; where two writers gave it to two schemas, the first one."""
+        return self._identities.get(schema_id)
+
+    def find(self, subject: str, wanted: Identity, *, deleted: bool = False) -> StoredSchema | None:
+        """The subject's newest version that is this schema."""
+        for stored in reversed(self.versions(subject, deleted=deleted)):
+            if self._identities[stored.id] == wanted:
+                return stored
+        return None
+
     def versions(self, subject: str, *, deleted: bool = False) -> list[StoredSchema]:
         """The subject's versions, ascending; with `deleted` also those deleted softly."""
         found = self.subjects.get(subject, {})
@@ -91,14 +103,15 @@ class Store:
         complaint = None
         same = identity(stored.schema_type, stored.schema, stored.references)
         before = self.subjects.get(stored.subject, {}).get(stored.version)
-        other = self.by_id(stored.id)
         if before is not None and before.id != stored.id:
             complaint = f"subject {stored.subject} version {stored.version} was id {before.id} and is now {stored.id}"
             self._forget(stored.subject, stored.version)
-        elif other is not None and identity(other.schema_type, other.schema, other.references) != same:
-            complaint = f"id {stored.id} stands for two different schemas ({other.subject} and {stored.subject})"
+        elif self._identities.get(stored.id, same) != same:
+            subjects = ", ".join(sorted({stored.subject, *(other.subject for other in self.holders(stored.id))}))
+            complaint = f"id {stored.id} stands for two different schemas (subjects {subjects})"
         self._put(stored)
         self._ids.setdefault(same, stored.id)
+        self._identities.setdefault(stored.id, same)
         self.highest_id = max(self.highest_id, stored.id)
         return complaint
 
@@ -116,7 +129,7 @@ class Store:
         holders = self._holders[stored.id]
         del holders[subject, version]
         if not holders:
-            del self._holders[stored.id]
+            del self._holders[stored.id], self._identities[stored.id]
             self._ids = {same: found for same, found in self._ids.items() if found != stored.id}
 
 

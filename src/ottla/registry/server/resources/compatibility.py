@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -18,7 +19,7 @@ def routes(registry: Registry) -> list[BaseRoute]:
         subject, asked, verbose = subject_of(request), await body(request, SchemaRequest), flag(request, "verbose")
         version = path(request, "version") if "version" in request.path_params else None
         try:
-            level, violations = registry.violations(subject, asked, version)
+            level, violations = await run_in_threadpool(registry.violations, subject, asked, version)
         except RegistryRejected as error:
             if error.code != 42201 or not verbose:
                 raise

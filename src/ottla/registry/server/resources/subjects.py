@@ -26,8 +26,8 @@ def routes(registry: Registry) -> list[BaseRoute]:
         return Answer(page(request, found))
 
     async def lookup(request: Request) -> Response:
-        asked = await body(request, SchemaRequest)
-        return Answer(full(registry.lookup(subject_of(request), asked, deleted=flag(request, "deleted"))))
+        subject, asked, deleted = subject_of(request), await body(request, SchemaRequest), flag(request, "deleted")
+        return Answer(full(await run_in_threadpool(registry.lookup, subject, asked, deleted=deleted)))
 
     async def register(request: Request) -> Response:
         subject, asked = subject_of(request), await body(request, SchemaRequest)
