@@ -106,7 +106,7 @@ def test_a_topic_kafka_would_refuse_is_refused(topic: Any) -> None:
 )
 def test_a_name_avro_would_refuse_is_refused(names: dict[str, str]) -> None:
     with pytest.raises(EventDefinitionError, match="not a name Avro allows"):
-        event("t", **names)(plain())  # type: ignore[arg-type]
+        event("t", **names)(plain())
 
 
 def test_a_class_that_was_not_declared_is_told_how() -> None:
@@ -116,7 +116,7 @@ def test_a_class_that_was_not_declared_is_told_how() -> None:
 
 
 def test_a_subclass_needs_its_own_declaration() -> None:
-    base = event("t")(plain())
+    base: type = event("t")(plain())
     derived = dataclasses.make_dataclass("Derived", [], bases=(base,))
     with pytest.raises(EventDefinitionError, match="its base Plain is one, but a subclass needs its own"):
         event_type(derived)

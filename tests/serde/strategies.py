@@ -128,7 +128,8 @@ def _make(name: str, fields: list[tuple[str, Any]], kind: int) -> type:
         case _:
             arguments: dict[str, Any] = {n: (t, ...) for n, t in fields}
             config = pydantic.ConfigDict(arbitrary_types_allowed=True)
-            return pydantic.create_model(name, __config__=config, **arguments)
+            model: type = pydantic.create_model(name, __config__=config, **arguments)
+            return model
 
 
 @st.composite

@@ -55,7 +55,7 @@ def wide(**changes: Any) -> Wide:
         ("counts", [("a", 1)], "expected dict, got list"),
         ("counts", {1: 1}, "expected str keys, got int 1"),
         ("counts", {"a": "b"}, "counts['a']: expected int, got str"),
-        ("nested", {"k": [Address(5)]}, "nested['k'][0].street: expected str, got int"),
+        ("nested", {"k": [Address(5)]}, "nested['k'][0].street: expected str, got int"),  # type: ignore[arg-type]
         ("color", "red", "expected a Color, got str"),
         ("color", Size.SMALL, "expected a Color, got Size"),
         ("kind", "broken", "expected one of ['new', 'used'], got str 'broken'"),

@@ -162,7 +162,7 @@ TREE = json.dumps(
         ],
     }
 )
-_LEAF = {"v": 2, "note": None, "children": []}
+_LEAF: dict[str, Any] = {"v": 2, "note": None, "children": []}
 
 
 @pytest.mark.parametrize(

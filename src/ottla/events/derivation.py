@@ -85,7 +85,6 @@ _INSTEAD: dict[Any, str] = {
 }
 
 
-@functools.lru_cache(maxsize=4096)
 def record_shape(cls: type) -> Record:
     """The shape of a class: an event, or any class with fields.
 
@@ -93,6 +92,12 @@ def record_shape(cls: type) -> Record:
         EventDefinitionError: A field has a type no schema can be derived from; names class, field and type, and says
             what to use instead.
     """
+    key: Any = cls
+    return _derived(key)
+
+
+@functools.lru_cache(maxsize=4096)
+def _derived(cls: Any) -> Record:
     declared = declared_event(cls)
     namespace = declared.name.rpartition(".")[0] if declared else ""
     return _Derivation().record(cls, namespace)
@@ -306,7 +311,8 @@ def _unwrap(hint: Any, digits: Digits | None) -> tuple[Any, Digits | None]:
 def _digits(extras: tuple[Any, ...]) -> Digits | None:
     """`Digits(...)`, or pydantic's `Field(max_digits=, decimal_places=)`."""
     most = places = None
-    for extra in (*extras, *(more for extra in extras for more in getattr(extra, "metadata", ()))):
+    nested = (inner for outer in extras for inner in getattr(outer, "metadata", ()))
+    for extra in (*extras, *nested):
         if isinstance(extra, Digits):
             return extra
         most = getattr(extra, "max_digits", None) or most

@@ -59,9 +59,14 @@ def avro_schema(cls: type) -> dict[str, Any]:
     return copy
 
 
-@functools.lru_cache(maxsize=4096)
 def schema_text(cls: type) -> str:
     """The same as compact JSON text: what is registered."""
+    key: Any = cls
+    return _rendered(key)
+
+
+@functools.lru_cache(maxsize=4096)
+def _rendered(cls: Any) -> str:
     return json.dumps(_Rendering().render(record_shape(cls), ""), separators=(",", ":"), ensure_ascii=False)
 
 

@@ -6,6 +6,7 @@ Source: Avro 1.12 specification, "Binary Encoding".
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from ottla.errors import DecodeError
 from ottla.events.derivation import record_shape
@@ -18,7 +19,6 @@ from ottla.serde.avro.resolution import Mismatch, resolve
 __all__ = ["Decoder", "Encoder", "decoder", "encoder", "generic_decoder", "schema_name"]
 
 
-@functools.lru_cache(maxsize=4096)
 def decoder(writer_schema: str, cls: type) -> Decoder:
     """A function that reads what was written with a schema into a class; the two are resolved once, here.
 
@@ -30,6 +30,12 @@ def decoder(writer_schema: str, cls: type) -> Decoder:
         DecodeError: The schema is no Avro schema, or cannot be read as the class whatever the data.
         EventDefinitionError: The class has a field no schema can be derived from.
     """
+    key: Any = cls
+    return _resolved(writer_schema, key)
+
+
+@functools.lru_cache(maxsize=4096)
+def _resolved(writer_schema: str, cls: Any) -> Decoder:
     shape = record_shape(cls)
     try:
         node = _parsed(writer_schema)

@@ -46,7 +46,6 @@ _LOGICAL_WRITERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@functools.lru_cache(maxsize=4096)
 def encoder(cls: type) -> Encoder:
     """A function that writes instances of a class as Avro, without a wire prefix.
 
@@ -55,6 +54,12 @@ def encoder(cls: type) -> Encoder:
     Raises:
         EventDefinitionError: The class has a field no schema can be derived from.
     """
+    key: Any = cls
+    return _built(key)
+
+
+@functools.lru_cache(maxsize=4096)
+def _built(cls: Any) -> Encoder:
     return _EncoderSource(record_shape(cls)).build()
 
 
