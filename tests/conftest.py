@@ -81,7 +81,7 @@ def broker(request: pytest.FixtureRequest, broker_kind: str) -> Broker:
 
 @pytest.fixture
 def own_broker(request: pytest.FixtureRequest, broker_kind: str) -> Iterator[Broker]:
-    """A broker of each kind for this test alone, to be killed and restarted at will."""
+    """A new, empty broker of each kind for this test alone. Costs a start: prefer `broker` or `killable_broker`."""
     _count_for(request, _broker_name(broker_kind))
     own = _start(request.config, _embedded_broker if broker_kind == "embedded" else RealKafka)
     yield own
@@ -92,6 +92,22 @@ def _broker_name(kind: str) -> str:
     if kind == "embedded" or KafkaHome.missing():
         return EMBEDDED if kind == "embedded" else RealKafka.name
     return f"{RealKafka.name} {KafkaHome.find().version}"
+
+
+@pytest.fixture(scope="session")
+def _killable(request: pytest.FixtureRequest, broker_kind: str) -> Iterator[Broker]:
+    server = _start(request.config, _embedded_broker if broker_kind == "embedded" else RealKafka)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def killable_broker(request: pytest.FixtureRequest, broker_kind: str) -> Broker:
+    """A broker of each kind that tests may kill and start again. They share it as they share `broker`."""
+    _count_for(request, _broker_name(broker_kind))
+    server: Broker = request.getfixturevalue("_killable")
+    server.start()
+    return server
 
 
 @pytest.fixture

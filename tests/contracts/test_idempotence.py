@@ -193,15 +193,15 @@ def test_one_request_for_several_partitions_answers_each(connection: Connection,
     assert errors == {0: wire.NONE, 1: wire.CORRUPT_MESSAGE, 2: wire.NONE}
 
 
-def test_a_repeated_batch_is_known_after_kill_and_restart(own_broker: Broker, topic_name: str) -> None:
-    create_topic(own_broker, topic_name)
-    with Connection(own_broker) as before:
+def test_a_repeated_batch_is_known_after_kill_and_restart(killable_broker: Broker, topic_name: str) -> None:
+    create_topic(killable_broker, topic_name)
+    with Connection(killable_broker) as before:
         producer_id, _ = init_producer_id(before)
         batches = [batch([b"v"], producer_id=producer_id, epoch=0, sequence=n) for n in range(3)]
         assert [produce(before, topic_name, one).base_offset for one in batches] == [0, 1, 2]
-    own_broker.kill()
-    own_broker.start()
-    with Connection(own_broker) as after:
+    killable_broker.kill()
+    killable_broker.start()
+    with Connection(killable_broker) as after:
         assert produce(after, topic_name, batches[2]) == Produced(wire.NONE, 2)
         gap = batch([b"v"], producer_id=producer_id, epoch=0, sequence=4)
         assert produce(after, topic_name, gap).error == wire.OUT_OF_ORDER_SEQUENCE

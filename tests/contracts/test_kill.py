@@ -23,34 +23,34 @@ from tests.contracts.clients import (
 
 
 def test_topics_records_and_committed_offsets_survive_a_kill(
-    own_broker: Broker, topic_name: str, group_name: str
+    killable_broker: Broker, topic_name: str, group_name: str
 ) -> None:
-    create_topic(own_broker, topic_name, partitions=3, retention_ms="3600000")
+    create_topic(killable_broker, topic_name, partitions=3, retention_ms="3600000")
     for partition in range(3):
-        produce(own_broker, topic_name, [b"%d-%d" % (partition, n) for n in range(50)], partition=partition)
-    with consumer(own_broker, group_name) as client:
+        produce(killable_broker, topic_name, [b"%d-%d" % (partition, n) for n in range(50)], partition=partition)
+    with consumer(killable_broker, group_name) as client:
         client.commit(offsets=[TopicPartition(topic_name, 1, 17, "note")], asynchronous=False)
 
-    own_broker.kill()
-    own_broker.start()
+    killable_broker.kill()
+    killable_broker.start()
 
-    assert len(admin(own_broker).list_topics(timeout=PATIENCE_S).topics[topic_name].partitions) == 3
+    assert len(admin(killable_broker).list_topics(timeout=PATIENCE_S).topics[topic_name].partitions) == 3
     for partition in range(3):
-        found = values(read_partition(own_broker, topic_name, 50, partition=partition))
+        found = values(read_partition(killable_broker, topic_name, 50, partition=partition))
         assert found == [b"%d-%d" % (partition, n) for n in range(50)]
-    with consumer(own_broker, group_name) as client:
+    with consumer(killable_broker, group_name) as client:
         (committed,) = client.committed([TopicPartition(topic_name, 1)], timeout=PATIENCE_S)
         assert (committed.offset, committed.metadata) == (17, "note")
         client.subscribe([topic_name])
         assert len(read(client, 50 + 33 + 50)) == 133
-    produce(own_broker, topic_name, [b"after"])
-    assert end_offset(own_broker, topic_name) == 51
+    produce(killable_broker, topic_name, [b"after"])
+    assert end_offset(killable_broker, topic_name) == 51
 
 
 def test_an_idempotent_producer_goes_through_kills_without_loss_double_or_disorder(
-    own_broker: Broker, topic_name: str
+    killable_broker: Broker, topic_name: str
 ) -> None:
-    create_topic(own_broker, topic_name)
+    create_topic(killable_broker, topic_name)
     acknowledged: dict[bytes, int] = {}
     failed: list[KafkaError] = []
     enough = threading.Event()
@@ -62,7 +62,7 @@ def test_an_idempotent_producer_goes_through_kills_without_loss_double_or_disord
             acknowledged[message.value() or b""] = message.offset() or 0
 
     def write() -> None:
-        client = producer(own_broker, enable_idempotence=True, message_timeout_ms=60_000, linger_ms=1,
+        client = producer(killable_broker, enable_idempotence=True, message_timeout_ms=60_000, linger_ms=1,
                           reconnect_backoff_max_ms=200, retry_backoff_ms=50)  # fmt: skip
         number = 0
         while not enough.is_set():
@@ -77,8 +77,8 @@ def test_an_idempotent_producer_goes_through_kills_without_loss_double_or_disord
         for _ in range(2):
             before = len(acknowledged)
             wait_until(lambda before=before: len(acknowledged) > before + 200, what="200 more are acknowledged")
-            own_broker.kill()
-            own_broker.start()
+            killable_broker.kill()
+            killable_broker.start()
         before = len(acknowledged)
         wait_until(lambda: len(acknowledged) > before + 200, what="200 more after the last restart")
     finally:
@@ -86,23 +86,23 @@ def test_an_idempotent_producer_goes_through_kills_without_loss_double_or_disord
         writing.join()
 
     assert failed == []
-    records = read_partition(own_broker, topic_name, end_offset(own_broker, topic_name))
+    records = read_partition(killable_broker, topic_name, end_offset(killable_broker, topic_name))
     assert values(records) == [b"%d" % number for number in range(len(acknowledged))]
     assert {record.value(): record.offset() for record in records} == acknowledged
 
 
-def test_a_group_goes_on_after_the_broker_was_killed(own_broker: Broker, topic_name: str, group_name: str) -> None:
-    create_topic(own_broker, topic_name)
-    produce(own_broker, topic_name, [b"before"])
-    with consumer(own_broker, group_name) as client:
+def test_a_group_goes_on_after_the_broker_was_killed(killable_broker: Broker, topic_name: str, group_name: str) -> None:
+    create_topic(killable_broker, topic_name)
+    produce(killable_broker, topic_name, [b"before"])
+    with consumer(killable_broker, group_name) as client:
         client.subscribe([topic_name])
         (first,) = read(client, 1)
         client.commit(first, asynchronous=False)
 
-        own_broker.kill()
-        own_broker.start()
+        killable_broker.kill()
+        killable_broker.start()
 
-        produce(own_broker, topic_name, [b"after"])
+        produce(killable_broker, topic_name, [b"after"])
         found: list[bytes | None] = []
 
         def reads_on() -> bool:
@@ -115,12 +115,12 @@ def test_a_group_goes_on_after_the_broker_was_killed(own_broker: Broker, topic_n
         assert found == [b"after"]
 
 
-def test_a_stopped_broker_keeps_everything_too(own_broker: Broker, topic_name: str, group_name: str) -> None:
-    create_topic(own_broker, topic_name)
-    produce(own_broker, topic_name, [b"v0", b"v1"])
-    with consumer(own_broker, group_name) as client:
+def test_a_stopped_broker_keeps_everything_too(killable_broker: Broker, topic_name: str, group_name: str) -> None:
+    create_topic(killable_broker, topic_name)
+    produce(killable_broker, topic_name, [b"v0", b"v1"])
+    with consumer(killable_broker, group_name) as client:
         client.commit(offsets=[TopicPartition(topic_name, 0, 1)], asynchronous=False)
-    own_broker.restart()
-    assert values(read_partition(own_broker, topic_name, 2)) == [b"v0", b"v1"]
-    with consumer(own_broker, group_name) as client:
+    killable_broker.restart()
+    assert values(read_partition(killable_broker, topic_name, 2)) == [b"v0", b"v1"]
+    with consumer(killable_broker, group_name) as client:
         assert client.committed([TopicPartition(topic_name, 0)], timeout=PATIENCE_S)[0].offset == 1
