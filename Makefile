@@ -1,0 +1,57 @@
+# Everything here sets itself up: `make demo` and `make test` work in a fresh checkout with Python 3.11 or newer.
+#
+#   make PYTHON=python3.12 test      another interpreter (after `make clean`)
+#   make demo ARGS="--limit 20"      arguments for the command behind a target
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types bench soak clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.user ## Run the shop: broker, registry, five services, real orders, a live view
+	$(BIN)/ottla demo $(ARGS)
+
+test: $(VENV)/.dev ## Run all tests; on Apache Kafka too where java and mvn are installed
+	@if command -v java >/dev/null && command -v mvn >/dev/null; then tools/kafka/fetch >/dev/null || test -z "$$CI"; fi
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## Check types
+	$(BIN)/mypy $(ARGS)
+
+bench: $(VENV)/.dev ## Run the benchmarks; ARGS="demo" for one
+	$(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/.dev ## Run the long tests
+	$(BIN)/pytest -m slow $(ARGS)
+
+clean: ## Remove what was made: environment, caches, the demo's data
+	rm -rf $(VENV) .ottla .pytest_cache .mypy_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment. One stamp per set of packages, made again when pyproject.toml changes.
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Ottla needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
+		echo "Install one and say which: make PYTHON=python3.12 ..." >&2; \
+		exit 1; \
+	}
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.user: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(VENV)/.user $@
