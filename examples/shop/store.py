@@ -63,8 +63,10 @@ class Store:
         self._handled = handled_table(metadata) if "handled" not in metadata.tables else metadata.tables["handled"]
         self._insert_handled = self._handled.insert()
         self._select_answer = select(self._handled.c.answer_type, self._handled.c.answer)
-        self._writer = threading.Lock()
+        self._lock = threading.Lock()
         self._engine: Engine | None = None
+        # Kept: taking one from the pool for each transaction costs more than beginning and committing it.
+        self._writer: Connection | None = None
         app.on_start(self.open)
         app.on_stop(self.close)
 
@@ -72,11 +74,16 @@ class Store:
         """Connect and create what is missing. Raises SQLAlchemy's OperationalError when the database cannot be
         reached."""
         self._engine = open_engine(self._app.settings.database.url or f"sqlite:///.ottla/shop/{self._app.name}.db")
+        self._writer = self._engine.connect()
         with self.transaction() as tx:  # the lock: several processes may start at once on one PostgreSQL
             self._metadata.create_all(tx)
 
     def close(self) -> None:
         """Close all connections."""
+        with self._lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
@@ -85,16 +92,20 @@ class Store:
     def transaction(self) -> Iterator[Connection]:
         """A transaction that is alone in writing to this database; committed at the end, rolled back on an
         exception."""
-        engine = self._opened()
-        with self._writer, engine.begin() as tx:
-            if engine.dialect.name == "postgresql":
-                tx.execute(_LOCK, {"name": self._app.name})
-            yield tx
+        with self._lock:
+            if self._writer is None:
+                raise self._not_open()
+            with self._writer.begin():
+                if self._writer.dialect.name == "postgresql":
+                    self._writer.execute(_LOCK, {"name": self._app.name})
+                yield self._writer
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection for queries, which wait for no writer."""
-        with self._opened().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if self._engine is None:
+            raise self._not_open()
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             yield connection
 
     def once(self, ctx: Context, event: ShopEvent, effect: Callable[[Connection], Answer]) -> Answer:
@@ -129,10 +140,8 @@ class Store:
                 raise
             return cast(Answer, _restored(seen.answer_type, seen.answer))
 
-    def _opened(self) -> Engine:
-        if self._engine is None:
-            raise RuntimeError(f"the database of {self._app.name} is not open; the app opens it when it starts")
-        return self._engine
+    def _not_open(self) -> RuntimeError:
+        return RuntimeError(f"the database of {self._app.name} is not open; the app opens it when it starts")
 
 
 # Held until the end of the transaction.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Executable, Table
+from sqlalchemy import Column, Executable, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
@@ -14,15 +14,16 @@ Change = Callable[[Any], Mapping[str, Any]]
 
 
 class Upsert:
-    """Inserts a row or, where one with the same primary key exists, changes that one.
+    """Inserts a row or, where one with the same key exists, changes that one.
 
     Args:
         table: Where to.
         change: What to set in the existing row; without it, that row stays as it is.
+        key: The columns of a unique key; the primary key if None.
     """
 
-    def __init__(self, table: Table, change: Change | None = None) -> None:
-        key = list(table.primary_key.columns)
+    def __init__(self, table: Table, change: Change | None = None, *, key: Sequence[Column[Any]] | None = None) -> None:
+        key = key or list(table.primary_key.columns)
         on_sqlite, on_postgresql = sqlite.insert(table), postgresql.insert(table)
         self._statements: dict[str, Executable] = (
             {

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, select
+from sqlalchemy import Column, Integer, MetaData, String, Table, select, text
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from shop.events import InventoryRejected, PaymentAuthorized, ShopEvent
 from shop.store import Store, handled_table
@@ -144,3 +144,18 @@ def test_a_store_that_is_not_open_says_so(tmp_path: Path) -> None:
         pass
     with pytest.raises(RuntimeError, match="the database of shop-test is not open"), store.transaction():
         pass
+
+
+def test_a_connection_that_the_database_cut_is_replaced(postgres_url: str) -> None:
+    cut = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with opened(METADATA, postgres_url) as store:
+        store.once(context(EVENT, "e1"), EVENT, count_up)
+        with store.reading() as other:
+            other.execute(cut).all()
+        with pytest.raises(OperationalError):
+            store.once(context(EVENT, "e2"), EVENT, count_up)
+        store.once(context(EVENT, "e2"), EVENT, count_up)  # as the listener's retry does
+        assert rows(store, EFFECTS) == [{"id": "x", "times": 2}]

@@ -14,11 +14,11 @@ from shop.inventory.domain import Kind, Movement, Shortage
 def reserve(tx: Connection, order: OrderCreated) -> InventoryReserved | InventoryRejected | None:
     """Set aside all articles of an order, or none. An order that was wholly cancelled before gets no answer."""
     wanted = domain.goods(order.lines)
-    earlier = tables.reservation(tx, order.order_id)
-    if earlier is not None:
-        wanted = domain.less(wanted, earlier[1])
+    if not tables.new_reservation(tx, order.order_id, "reserved", wanted):
+        wanted = _not_cancelled(tx, order, wanted)
         if not wanted:
             return None
+        tables.set_reservation(tx, order.order_id, "reserved", wanted)
     before = tables.on_hand(tx, wanted)
     outcome = domain.reserve(wanted, before)
     short = [x for x in outcome if isinstance(x, Shortage)]
@@ -26,8 +26,15 @@ def reserve(tx: Connection, order: OrderCreated) -> InventoryReserved | Inventor
         tables.set_reservation(tx, order.order_id, "rejected", {})
         return InventoryRejected(order.order_id, order.customer_id, domain.out_of_stock(short))
     tables.move(tx, order.order_id, [x for x in outcome if isinstance(x, Movement)], before)
-    tables.set_reservation(tx, order.order_id, "reserved", wanted)
     return InventoryReserved(order.order_id, order.customer_id, domain.stock_lines(wanted), order.total)
+
+
+def _not_cancelled(tx: Connection, order: OrderCreated, wanted: Mapping[str, int]) -> dict[str, int]:
+    """What is still wanted of an order that the tables know already: nothing, unless it was cancelled in part."""
+    booked = tables.reservation(tx, order.order_id)
+    assert booked is not None, "read in the same transaction"
+    state, pieces = booked
+    return domain.less(wanted, pieces) if state == "cancelled" else {}
 
 
 def cancel(tx: Connection, cancelled: OrderCancelled) -> InventoryReleased | None:

@@ -52,6 +52,7 @@ _on_hand = select(stock.c.stock_code, stock.c.on_hand).where(
 _set_on_hand = Upsert(stock, lambda new: {"on_hand": new.on_hand})
 _insert_ledger = ledger.insert()
 _reservation = select(reservations.c.state, reservations.c.pieces).where(reservations.c.order_id == bindparam("id"))
+_insert_reservation = Upsert(reservations)
 _set_reservation = Upsert(reservations, lambda new: {"state": new.state, "pieces": new.pieces})
 
 
@@ -83,6 +84,12 @@ def reservation(tx: Connection, order_id: str) -> tuple[str, dict[str, int]] | N
     """The state of an order's reservation and its pieces; None for an order never seen."""
     row = tx.execute(_reservation, {"id": order_id}).first()
     return None if row is None else (row.state, _read_pieces(row.pieces))
+
+
+def new_reservation(tx: Connection, order_id: str, state: str, pieces: Mapping[str, int]) -> bool:
+    """Write the reservation of an order never seen; False, and nothing written, if it was seen before."""
+    values = {"order_id": order_id, "state": state, "pieces": _encode(pieces).decode()}
+    return _insert_reservation.run(tx, values) == 1
 
 
 def set_reservation(tx: Connection, order_id: str, state: str, pieces: Mapping[str, int]) -> None:

@@ -61,23 +61,28 @@ def accept(tx: Connection, invoice: domain.Invoice) -> Command:
     """
     command_id = domain.order_id_of(invoice.invoice_no)
     fingerprint = _fingerprint(invoice)
-    booked = tables.command(tx, command_id)
-    if booked is not None:
-        if booked.fingerprint != fingerprint:
-            raise Contradiction(
-                f"Invoice {invoice.invoice_no} was accepted before with other content. "
-                "Send it as it was, or under a number of its own."
-            )
-        return restored(tx, booked)
     if invoice.is_cancellation:
-        return _cancel_newest(tx, invoice, command_id, fingerprint)
-    return _book(
+        booked = tables.command(tx, command_id)
+        return _known(tx, booked, fingerprint) if booked else _cancel_newest(tx, invoice, command_id, fingerprint)
+    command = Command(command_id, invoice.invoice_no, domain.created(invoice))
+    is_new = _book(
         tx,
-        Command(command_id, invoice.invoice_no, domain.created(invoice)),
+        command,
         fingerprint=fingerprint,
         invoice_date=invoice.invoice_date,
         remaining=_encode(domain.pieces(invoice.lines)).decode(),
     )
+    return command if is_new else _known(tx, tables.command(tx, command_id), fingerprint)
+
+
+def _known(tx: Connection, booked: Row[Any] | None, fingerprint: str) -> Command:
+    assert booked is not None, "found in the same transaction"
+    if booked.fingerprint != fingerprint:
+        raise Contradiction(
+            f"Invoice {booked.invoice_no} was accepted before with other content. "
+            "Send it as it was, or under a number of its own."
+        )
+    return restored(tx, booked)
 
 
 def cancel(tx: Connection, order_id: str) -> Command:
@@ -135,11 +140,13 @@ def _cancel(
         whole=not left,
     )
     tables.set_remaining(tx, order.order_id, _encode(left).decode())
-    return _book(tx, Command(command_id, invoice_no, event, after=restored(tx, order)), fingerprint=fingerprint)
+    command = Command(command_id, invoice_no, event, after=restored(tx, order))
+    _book(tx, command, fingerprint=fingerprint)
+    return command
 
 
-def _book(tx: Connection, command: Command, **values: Any) -> Command:
-    tables.insert_command(
+def _book(tx: Connection, command: Command, **values: Any) -> bool:
+    return tables.insert_command(
         tx,
         command_id=command.command_id,
         order_id=command.event.order_id,
@@ -149,7 +156,6 @@ def _book(tx: Connection, command: Command, **values: Any) -> Command:
         event=_encode(command.event).decode(),
         **{"invoice_date": None, "remaining": None, **values},
     )
-    return command
 
 
 def restored(connection: Connection, row: Row[Any]) -> Command:

@@ -88,7 +88,7 @@ history = Table(
 
 # --- commands
 
-_insert_command = commands.insert()
+_insert_command = Upsert(commands, key=[commands.c.command_id])
 _command = select(commands).where(commands.c.command_id == bindparam("id"))
 _orders_of_customer = (
     select(commands.c.command_id, commands.c.remaining)
@@ -117,9 +117,9 @@ def command(connection: Connection, command_id: str) -> Row[Any] | None:
     return connection.execute(_command, {"id": command_id}).first()
 
 
-def insert_command(tx: Connection, **values: Any) -> None:
-    """Book an accepted command."""
-    tx.execute(_insert_command, {"accepted_at": datetime.now(UTC), "acknowledged": False, **values})
+def insert_command(tx: Connection, **values: Any) -> bool:
+    """Book an accepted command; False, and nothing written, if one with this id is booked already."""
+    return _insert_command.run(tx, {"accepted_at": datetime.now(UTC), "acknowledged": False, **values}) == 1
 
 
 def orders_to_cancel(tx: Connection, customer_id: str, until: datetime) -> Iterable[Row[Any]]:
