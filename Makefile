@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+KILLS ?= 100
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types bench soak clean
@@ -31,8 +32,8 @@ types: $(VENV)/.dev ## Check types
 bench: $(VENV)/.dev ## Run the benchmarks; ARGS="demo" for one
 	$(BIN)/python -m bench $(ARGS)
 
-soak: $(VENV)/.dev ## Run the long tests
-	$(BIN)/pytest -m slow $(ARGS)
+soak: $(VENV)/.dev ## Kill the broker under load, KILLS times, and check that nothing is lost or doubled
+	OTTLA_KILLS=$(KILLS) $(BIN)/pytest --timeout 7200 tests/contracts/test_kill.py $(ARGS)
 
 clean: ## Remove what was made: environment, caches, the demo's data
 	rm -rf $(VENV) .ottla .pytest_cache .mypy_cache .ruff_cache build dist
@@ -46,12 +47,14 @@ $(VENV)/bin/python:
 		echo "Install one and say which: make PYTHON=python3.12 ..." >&2; \
 		exit 1; \
 	}
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.user: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]'
+	@echo "Installing Ottla into $(VENV) (once, and again when pyproject.toml changes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@echo "Installing Ottla and its test tools into $(VENV) (once, and again when pyproject.toml changes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(VENV)/.user $@

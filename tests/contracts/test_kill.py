@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from confluent_kafka import KafkaError, Message, TopicPartition
@@ -20,6 +21,9 @@ from tests.contracts.clients import (
     values,
     wait_until,
 )
+
+# `make soak` asks for many more.
+KILLS = int(os.environ.get("OTTLA_KILLS", "2"))
 
 
 def test_topics_records_and_committed_offsets_survive_a_kill(
@@ -74,7 +78,7 @@ def test_an_idempotent_producer_goes_through_kills_without_loss_double_or_disord
     writing = threading.Thread(target=write)
     writing.start()
     try:
-        for _ in range(2):
+        for _ in range(KILLS):
             before = len(acknowledged)
             wait_until(lambda before=before: len(acknowledged) > before + 200, what="200 more are acknowledged")
             killable_broker.kill()
