@@ -32,7 +32,7 @@ def all_said(finished_demo: FinishedDemo, tmp_path_factory: pytest.TempPathFacto
     shutil.copytree(finished_demo.data / "broker", data)
     with EmbeddedBroker(data) as broker, EmbeddedRegistry(broker.bootstrap_servers) as registry:
         client = RegistryClient(registry.url)
-        yield read_said(KafkaSettings(bootstrap_servers=broker.bootstrap_servers), Deserializer(client).decode)
+        yield read_said(KafkaSettings(bootstrap_servers=broker.bootstrap_servers), Deserializer(client))
         client.close()
 
 
@@ -232,7 +232,7 @@ def test_a_dead_letter_accounts_for_its_event_and_its_order(databases: Databases
 
 def test_a_record_that_is_no_event_must_be_dead_lettered_by_every_listener(databases: Databases, said: Said) -> None:
     place = ("inventory-events", 0, 5)
-    said.strangers.add(place)
+    said.strangers[place] = None
     for service in ("orders", "payments"):
         said.dead[service][place] = DeadLetter(place, "", None, "no Avro")
     expect_complaint(databases.audit(copy.deepcopy(said)), "not among dead letters of notifications")

@@ -36,7 +36,7 @@ def close_books(pipeline: Pipeline, orders: Path, read: int, answers: Mapping[in
     try:
         # First what was done, then what was said: while the shop still runs, an event comes before its effect.
         ledgers = read_ledgers({name: service.database_url for name, service in pipeline.services.items()})
-        said = read_said(KafkaSettings(bootstrap_servers=pipeline.bootstrap_servers), Deserializer(registry).decode)
+        said = read_said(KafkaSettings(bootstrap_servers=pipeline.bootstrap_servers), Deserializer(registry))
         numbers = (invoice.invoice_no for invoice in islice(read_invoices(orders), read))
         return audit(said, ledgers, invoices=numbers, answers=answers, settled=settled)
     finally:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import struct
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol
 
-from ottla import KafkaSettings, Record, event_type
+from ottla import KafkaSettings, Record, derived_event_id, event_type
 from ottla.errors import DecodeError
 from ottla.events import read_envelope
 from ottla.kafka.admin import Admin
@@ -24,8 +25,8 @@ from shop.events import ShopEvent
 CLASSES: dict[str, type[ShopEvent]] = {event_type(cls).name: cls for cls in events.ALL}
 TOPICS: tuple[str, ...] = tuple(dict.fromkeys(event_type(cls).topic for cls in events.ALL))
 
-# What the books need to know of an event beyond its ids. The rest is not decoded: the files may be long.
-DECODED: tuple[type[ShopEvent], ...] = (
+# What the books need to know of an event beyond its ids. Of the rest only the ids are kept: the files may be long.
+KEPT: tuple[type[ShopEvent], ...] = (
     events.OrderCancelled,
     events.InventoryReserved,
     events.InventoryReleased,
@@ -35,7 +36,14 @@ _DEAD = "-dlq"
 _CHUNK = 1000
 
 Place = tuple[str, int, int]
-Decode = Callable[[bytes, type[ShopEvent]], ShopEvent]
+
+
+class Decoder(Protocol):
+    """What is needed of `ottla.serde.Deserializer`. Both raise DecodeError for what is no event."""
+
+    def record_name(self, value: bytes) -> str: ...
+
+    def decode(self, value: bytes, cls: type[ShopEvent]) -> ShopEvent: ...
 
 
 @dataclass(frozen=True)
@@ -65,38 +73,43 @@ class Said:
     Attributes:
         events: By type name and event id.
         copies: How many records repeat an event that was there before.
-        strangers: Where records lie that are no event of the shop.
+        strangers: Where records lie that are no event of the shop; with the type that they claim to be, if they do.
         dead: Dead letters by service and the place of their record.
     """
 
     events: dict[str, dict[str, Told]] = field(default_factory=lambda: {name: {} for name in CLASSES})
     copies: int = 0
-    strangers: set[Place] = field(default_factory=set)
+    strangers: dict[Place, str | None] = field(default_factory=dict)
     dead: dict[str, dict[Place, DeadLetter]] = field(default_factory=lambda: defaultdict(dict))
 
     def of(self, cls: type[ShopEvent]) -> dict[str, Told]:
         """The events of one type, by id."""
         return self.events[event_type(cls).name]
 
-    def add(self, record: Record, decode: Decode) -> None:
-        """Takes in one record of one of the shop's topics."""
-        envelope = read_envelope(record.headers)
-        cls = CLASSES.get(envelope.type) if envelope else None
-        if envelope is None or cls is None or event_type(cls).topic != record.topic or record.value is None:
-            self.strangers.add((record.topic, record.partition, record.offset))
+    def add(self, record: Record, decoder: Decoder) -> None:
+        """Takes in one record of one of the shop's topics. A tombstone says nothing."""
+        if record.value is None:
             return
-        known = self.events[envelope.type]
-        if envelope.id in known:
+        place = (record.topic, record.partition, record.offset)
+        name = None
+        try:
+            name = decoder.record_name(record.value)
+            cls = CLASSES.get(name)
+            if cls is None or event_type(cls).topic != record.topic:
+                self.strangers[place] = None
+                return
+            event = decoder.decode(record.value, cls)
+        except DecodeError:
+            self.strangers[place] = name if name in CLASSES else None
+            return
+        envelope = read_envelope(record.headers)
+        # A record without an envelope is known by its place, as it is to the services (`Context.event_id`).
+        event_id = envelope.id if envelope else derived_event_id("record", *map(str, place))
+        if event_id in self.events[name]:
             self.copies += 1
             return
-        content = None
-        if cls in DECODED:
-            try:
-                content = decode(record.value, cls)
-            except DecodeError:
-                self.strangers.add((record.topic, record.partition, record.offset))
-                return
-        known[envelope.id] = Told(envelope.id, _text(record.key), envelope.causation_id, content)
+        causation_id = envelope.causation_id if envelope else None
+        self.events[name][event_id] = Told(event_id, event.order_id, causation_id, event if cls in KEPT else None)
 
     def add_dead(self, record: Record) -> None:
         """Takes in one record of a dead-letter topic."""
@@ -106,16 +119,15 @@ class Said:
             _number(">i", headers.get("kafka_dlt-original-partition")),
             _number(">q", headers.get("kafka_dlt-original-offset")),
         )
-        envelope = read_envelope(record.headers)
         self.dead[_text(headers.get("ottla-service"))][place] = DeadLetter(
             place,
             _text(record.key),
-            envelope.id if envelope else None,
+            _text(headers.get("ottla-event-id")) or None,
             _text(headers.get("kafka_dlt-exception-message")),
         )
 
 
-def read_said(kafka: KafkaSettings, decode: Decode, topics: Iterable[str] = TOPICS) -> Said:
+def read_said(kafka: KafkaSettings, decoder: Decoder, topics: Iterable[str] = TOPICS) -> Said:
     """Reads all topics and their dead-letter topics to their present ends. A topic that does not exist holds nothing.
 
     Topics are read side by side: for a small one, finding its leader and its end takes longer than its records.
@@ -135,7 +147,7 @@ def read_said(kafka: KafkaSettings, decode: Decode, topics: Iterable[str] = TOPI
                     if topic.endswith(_DEAD):
                         said.add_dead(record)
                     else:
-                        said.add(record, decode)
+                        said.add(record, decoder)
 
     names = [name for topic in topics for name in (topic, f"{topic}{_DEAD}") if name in existing]
     with ThreadPoolExecutor(max(1, len(names)), thread_name_prefix="read") as pool:

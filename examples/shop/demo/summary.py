@@ -99,6 +99,7 @@ class Summary:
                 "settled": books.settled,
                 "compared": list(books.compared),
                 "discrepancies": list(books.discrepancies),
+                "notes": list(books.notes),
             },
             "balanced": self.balanced,
         }
