@@ -202,7 +202,8 @@ class _DecoderSource:
                 if plan.convert is None:
                     return self._number("v", "SMALL", "read_long")
                 value = source.fresh("v")
-                source.line(f"{value}, p = read_big_long(b, p)")
+                reader = "read_big_long" if plan.convert_name == "to_datetime" else "read_long"
+                source.line(f"{value}, p = {reader}(b, p)")
                 return value
             case "string":
                 n = self._number("n", "COUNT", "read_length")

@@ -37,7 +37,7 @@ def encode_long(n: int) -> bytes:
 
 
 class LongBytes(dict[int, bytes]):
-    """The bytes of a whole number, by lookup: `LONG[n]`. What is not in the table is computed.
+    """The bytes of a whole number, by lookup: `LONG[n]`. What is not in the table is computed, and kept if it is small.
 
     A dict's own lookup is the fastest branch-free way from a small number to its bytes, and it checks the type at once.
     A float or Decimal without a fraction is taken as the whole number it is; anything else is a TypeError.
@@ -49,10 +49,13 @@ class LongBytes(dict[int, bytes]):
             if isinstance(n, str | bytes | bytearray) or whole != n:
                 raise TypeError(f"{n!r} is not a whole number")
             n = whole
-        return encode_long(n)
+        data = encode_long(n)
+        if -1024 <= n < 16384:
+            self[n] = data
+        return data
 
 
-LONG = LongBytes((n, encode_long(n)) for n in range(-64, 8192))
+LONG = LongBytes((n, encode_long(n)) for n in range(-1, 64))
 
 # Tables over one byte; None sends the generated code to the functions below.
 SMALL: tuple[int | None, ...] = tuple((b >> 1) ^ -(b & 1) if b < 128 else None for b in range(256))
@@ -68,6 +71,12 @@ def read_long(b: bytes, p: int) -> tuple[int, int]:
     start = p
     z = shift = 0
     try:
+        byte = b[p]
+        more = b[p + 1] if byte > 127 else 0
+        if more < 128:
+            # One byte or two: most of what comes here.
+            z = byte & 127 | more << 7
+            return (z >> 1) ^ -(z & 1), p + (2 if byte > 127 else 1)
         while True:
             byte = b[p]
             p += 1
