@@ -114,6 +114,14 @@ def test_a_torn_tail_followed_by_an_empty_segment_is_cut(tmp_path: Path) -> None
     assert (log.next_offset, len(log.segments)) == (2, 1)
 
 
+def test_a_new_empty_segment_does_not_tell_of_records_that_never_reached_the_disk(tmp_path: Path) -> None:
+    written(tmp_path, 2)
+    (tmp_path / "00000000000000000009.log").touch()
+    log = recovered(tmp_path)
+    assert (log.next_offset, len(log.segments)) == (4, 1)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_after_a_cut_the_log_goes_on_where_it_ended(tmp_path: Path) -> None:
     written(tmp_path, 2)
     path = the_file(tmp_path)

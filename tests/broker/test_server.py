@@ -6,13 +6,14 @@ import errno
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from ottla.broker.connection import PENDING_BYTES_MAX
 from ottla.broker.log import segment as segment_module
-from ottla.errors import BrokerError
+from ottla.errors import BrokerError, CorruptLog
 from tests.broker.batches import batch, headers
 from tests.broker.running import Client, RunningBroker
 
@@ -264,3 +265,42 @@ def test_retention_runs_by_itself_and_survives_a_restart(tmp_path: Path) -> None
 
 def test_an_old_timestamp_ahead_of_the_clock_is_refused(client: Client) -> None:
     assert client.produce("t", batch(timestamps=[2**42]))["error_code"] == 32
+
+
+def test_a_client_that_reads_nothing_is_not_read_from_either(tmp_path: Path) -> None:
+    with RunningBroker(tmp_path) as broker:
+        client, greedy = broker.connect(), broker.connect()
+        client.create("t")
+        client.produce("t", batch([os.urandom(900_000)]))
+        for _ in range(500):
+            greedy.send_fetch("t", 0)
+        wait_until(lambda: unsent(broker) >= PENDING_BYTES_MAX)
+        assert client.ask("ApiVersions", 0)["error_code"] == 0
+        assert unsent(broker) < PENDING_BYTES_MAX + (4 << 20), "requests beyond the limit wait unread"
+        for _ in range(500):
+            assert len(greedy.receive()["responses"][0]["partitions"][0]["records"]) > 900_000
+        client.close()
+        greedy.close()
+
+
+def unsent(broker: RunningBroker) -> int:
+    return max(connection.unsent_bytes for connection in set(broker.server._connections))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
+
+
+def test_records_without_the_catalogue_are_not_taken_for_rubbish(tmp_path: Path) -> None:
+    with RunningBroker(tmp_path) as broker:
+        client = broker.connect()
+        client.create("t")
+        client.produce("t", batch())
+        client.close()
+    (tmp_path / "catalog.journal").unlink()
+    with pytest.raises(CorruptLog, match=r"catalog\.journal is missing"):
+        RunningBroker(tmp_path)
+    assert len(list(tmp_path.glob("logs/*/0/*.log"))) == 1

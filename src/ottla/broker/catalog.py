@@ -20,9 +20,11 @@ from typing import Any
 from ottla.broker.log.journal import Entry, Journal
 from ottla.broker.log.partition_log import PartitionLog
 from ottla.broker.topic_configs import TopicConfig
+from ottla.errors import CorruptLog
 
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 PRODUCER_ID_BLOCK = 1000
+JOURNAL = "catalog.journal"
 INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state"})
 
 
@@ -72,7 +74,13 @@ class Catalog:
         self._producer_ids_reserved = 0
         self._next_producer_id = 0
         self._starts: dict[tuple[bytes, int], int] = {}
-        self.journal = Journal(folder / "catalog.journal", self._replay, self._snapshot)
+        self._deleted: set[str] = set()
+        if not (folder / JOURNAL).exists() and any(self.logs_folder.iterdir()):
+            raise CorruptLog(
+                f"{folder / JOURNAL} is missing, but {self.logs_folder} holds records: without it nobody knows of which "
+                f"topics they are. Restore the file from a backup, or choose an empty data folder with --data."
+            )
+        self.journal = Journal(folder / JOURNAL, self._replay, self._snapshot)
         self._next_producer_id = self._producer_ids_reserved
         if not self.cluster_id:
             self.cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -126,9 +134,8 @@ class Catalog:
                 yield topic, index, log
 
     def orphans(self) -> list[Path]:
-        """Folders of topics that are no longer there: a crash came between a deletion and its clearing up."""
-        known = {topic.id.hex() for topic in self.topics.values()}
-        return [path for path in self.logs_folder.iterdir() if path.name not in known]
+        """Folders of deleted topics: a crash came between the deletion and its clearing up."""
+        return [path for path in self.logs_folder.iterdir() if path.name in self._deleted]
 
     def _put(self, name: str, topic_id: bytes, partitions: int, settings: dict[str, str]) -> Topic:
         topic = self.by_id.get(topic_id)
@@ -157,6 +164,7 @@ class Catalog:
             self._put(entry[1], bytes.fromhex(entry[2]), entry[3], entry[4])
         elif kind == "delete":
             self._remove(bytes.fromhex(entry[1]))
+            self._deleted.add(entry[1])
         elif kind == "start":
             self._starts[bytes.fromhex(entry[1]), entry[2]] = entry[3]
         elif kind == "producer":

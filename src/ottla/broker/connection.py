@@ -61,8 +61,10 @@ class Call:
         if tagged_header:
             head.append(0)
         writer(self.api.response, self.version, flexible)(message, chunks)
-        struct.pack_into(">ii", head, 0, sum(map(len, chunks)) - 4, self.correlation_id)
+        size = sum(map(len, chunks))
+        struct.pack_into(">ii", head, 0, size - 4, self.correlation_id)
         self.chunks = chunks
+        self.connection.unsent_bytes += size
         self.finish()
 
     def finish(self) -> None:
@@ -86,7 +88,7 @@ class Connection:
         self.closed = False
         self.calls: deque[Call] = deque()
         self.outgoing: deque[memoryview] = deque()
-        self.outgoing_bytes = 0
+        self.unsent_bytes = 0  # of all replies that are ready, also of those that wait behind others
         self._events = 0
         self._prefix = b""
         self._frame = bytearray()
@@ -121,8 +123,13 @@ class Connection:
             self.close()
             return
         self._prefix = b""
-        position, stop = 0, kept + received
-        while stop - position >= 4:
+        self._process(kept + received)
+
+    def _process(self, stop: int) -> None:
+        """Handles the whole requests in the server's buffer up to `stop`; keeps what is left for later."""
+        buffer = self.server.buffer
+        position = 0
+        while stop - position >= 4 and not self._is_full():
             size = int.from_bytes(buffer[position : position + 4], "big", signed=True)
             if not self._fits(size):
                 return
@@ -222,7 +229,6 @@ class Connection:
             for chunk in calls.popleft().chunks:
                 if len(chunk):
                     self.outgoing.append(memoryview(chunk))
-                    self.outgoing_bytes += len(chunk)
         self.server.unsent.add(self)
 
     def send(self) -> None:
@@ -233,7 +239,7 @@ class Connection:
         try:
             while outgoing:
                 sent = self.sock.sendmsg(list(islice(outgoing, CHUNKS_PER_SEND)))
-                self.outgoing_bytes -= sent
+                self.unsent_bytes -= sent
                 while sent:
                     chunk = outgoing[0]
                     if sent < len(chunk):
@@ -246,11 +252,19 @@ class Connection:
         except OSError:
             self.close()
             return
+        if self._prefix and not self._is_full():
+            kept, self._prefix = self._prefix, b""
+            self.server.buffer[: len(kept)] = kept
+            self._process(len(kept))
         self._watch()
+
+    def _is_full(self) -> bool:
+        """Whether the client has so much unanswered, or unread, that its next requests have to wait."""
+        return len(self.calls) >= PENDING_CALLS_MAX or self.unsent_bytes >= PENDING_BYTES_MAX
 
     def _watch(self) -> None:
         events = 0
-        if len(self.calls) < PENDING_CALLS_MAX and self.outgoing_bytes < PENDING_BYTES_MAX:
+        if not self._is_full():
             events |= selectors.EVENT_READ
         if self.outgoing:
             events |= selectors.EVENT_WRITE

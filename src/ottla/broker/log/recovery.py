@@ -45,6 +45,10 @@ def recover_segments(folder: Path, producers: Producers) -> tuple[list[Segment],
     for number, path in enumerate(paths):
         base_offset = int(path.stem)
         if next_offset is not None and base_offset != next_offset:
+            if not any(_first_intact(later.read_bytes(), 0) is not None for later in paths[number:]):
+                # Begun just before a crash, and the end of the file before it never reached the disk: nothing is lost.
+                _remove(paths[number:])
+                break
             raise CorruptLog(
                 f"{path.parent}: records from offset {next_offset} to {base_offset - 1} are missing, "
                 f"a segment file before {path.name} is gone. Restore it from a backup, or delete this partition's "
@@ -119,10 +123,15 @@ def _cut(segment: Segment, damage: str, later: list[Path]) -> None:
     logger.warning("%s: %s; cutting off a torn tail of %d bytes", where, damage, len(tail))
     segment.truncate(segment.size)
     segment.sync()
-    for path in later:
+    _remove(later)
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        logger.warning("%s: removing a segment that holds no records", path)
         path.unlink()
-    if later:
-        sync_folder(segment.path.parent)
+    if paths:
+        sync_folder(paths[0].parent)
 
 
 def _read_from(path: Path, position: int) -> bytes:
