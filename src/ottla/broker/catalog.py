@@ -77,7 +77,7 @@ class Catalog:
         self._deleted: set[str] = set()
         if not (folder / JOURNAL).exists() and any(self.logs_folder.iterdir()):
             raise CorruptLog(
-                f"{folder / JOURNAL} is missing, but {self.logs_folder} holds records: without it nobody knows of which "
+                f"{folder / JOURNAL} is missing, but {self.logs_folder} holds records: nobody knows of which "
                 f"topics they are. Restore the file from a backup, or choose an empty data folder with --data."
             )
         self.journal = Journal(folder / JOURNAL, self._replay, self._snapshot)
