@@ -15,10 +15,12 @@ from ottla.events import event_type, new_event_id
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import RecordMetadata
 from ottla.kafka.topics import ServiceTopics
+from ottla.listeners.burial import DeadLetters
 from ottla.listeners.deadletter import dead_letter_topic
 from ottla.listeners.declaration import Listener, declare
 from ottla.listeners.dispatch import Dispatcher
 from ottla.listeners.outputs import Outgoing, Outputs
+from ottla.listeners.publishing import Publishing
 from ottla.listeners.record import UNDECODED, RecordProcessor
 from ottla.listeners.retry import Retry
 from ottla.listeners.runner import ListenerRunner
@@ -91,7 +93,7 @@ class App:
     # ------------------------------------------------------------------ declaring
 
     def listen(
-        self, *types: type, retry: Retry | None = None, name: str | None = None
+        self, *types: type, retry: Retry | None = None, name: str | None = None, batch: int = 1
     ) -> Callable[[Function], Function]:
         """Declares a handler for events.
 
@@ -103,6 +105,10 @@ class App:
             types: The event classes; empty takes them from the annotation of the first parameter.
             retry: What happens when it raises; the default is three attempts, then the dead-letter topic.
             name: A name that stays when the function is renamed: the ids of returned events depend on it.
+            batch: Above 1, the handler takes a list of up to so many events (and, if it likes, a list of Contexts) and
+                returns None or a list with one entry per event: what to publish for it. It never waits for more
+                records than have arrived. If it raises, its records are handed over again one at a time, in lists of
+                one, and only the one at fault is retried and dead-lettered: it must bear being called again.
 
         Raises:
             ConfigurationError: The signature cannot be served.
@@ -110,7 +116,7 @@ class App:
         """
 
         def declared(function: Function) -> Function:
-            self._listeners.append(declare(function, types, name=name, retry=retry or Retry()))
+            self._listeners.append(declare(function, types, name=name, retry=retry or Retry(), batch=batch))
             return function
 
         return declared
@@ -227,15 +233,31 @@ class App:
 
     def _make_runner(self, settings: Settings, producer: Producer, deserializer: Deserializer) -> ListenerRunner:
         assert self._outputs is not None
-        processor = RecordProcessor(
+        loop = asyncio.get_running_loop()
+        dead_letters = DeadLetters(
             service=self.name,
             group=self.name,
-            dispatcher=Dispatcher(self._listeners, self._events, deserializer),
-            outputs=self._outputs,
             producer=producer,
             observer=self.metrics,
             conditions=self.health,
-            loop=asyncio.get_running_loop(),
+            loop=loop,
+        )
+        publishing = Publishing(
+            outputs=self._outputs,
+            producer=producer,
+            dead_letters=dead_letters,
+            observer=self.metrics,
+            conditions=self.health,
+            loop=loop,
+            log=self._log,
+        )
+        processor = RecordProcessor(
+            service=self.name,
+            dispatcher=Dispatcher(self._listeners, self._events, deserializer),
+            publishing=publishing,
+            dead_letters=dead_letters,
+            observer=self.metrics,
+            conditions=self.health,
         )
         runner = ListenerRunner(
             service=self.name,

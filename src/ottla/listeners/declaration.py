@@ -23,10 +23,12 @@ class Listener:
     Attributes:
         name: For logs, metrics, dead letters and the ids of the events it returns. It must not change while records
             are in flight: a redelivered record would publish under new ids.
-        call: The handler, taking (event, context) whatever parameters the user's function has.
+        call: The handler, taking (event, context) whatever parameters the user's function has; with `batch` above 1,
+            (events, contexts).
         events: The event types it handles.
         is_async: Whether `call` gives an awaitable (or an async iterator).
         retry: What happens when it raises.
+        batch: The most records it takes at once; 1 for a handler of single events.
     """
 
     name: str
@@ -34,26 +36,32 @@ class Listener:
     events: tuple[EventType, ...]
     is_async: bool
     retry: Retry
+    batch: int = 1
 
     @property
     def topics(self) -> frozenset[str]:
         return frozenset(event.topic for event in self.events)
 
 
-def declare(function: Handler, types: tuple[type, ...], *, name: str | None, retry: Retry) -> Listener:
+def declare(function: Handler, types: tuple[type, ...], *, name: str | None, retry: Retry, batch: int = 1) -> Listener:
     """Reads a handler's signature once.
 
     Args:
-        function: `f(event)` or `f(event, ctx)`, plain or async; it may return or yield events.
+        function: `f(event)` or `f(event, ctx)`, plain or async; it may return or yield events. With `batch` above 1,
+            `f(events)` or `f(events, contexts)`, which returns None or a list with one entry per event.
         types: The event classes; empty takes them from the annotation of the first parameter.
         name: None takes the function's own name.
         retry: What happens when it raises.
+        batch: The most records to hand over at once.
 
     Raises:
         ConfigurationError: The signature cannot be served; the message says which parameter.
         EventDefinitionError: A class is not an event.
     """
     label = str(getattr(function, "__qualname__", repr(function)))
+    if batch < 1:
+        raise ConfigurationError(f"handler {label}: batch={batch}; a batch holds at least one record")
+    context_type: Any = Context if batch == 1 else list[Context]
     parameters = list(inspect.signature(function).parameters.values())
     hints = _hints(function, label)
     if not parameters:
@@ -69,10 +77,10 @@ def declare(function: Handler, types: tuple[type, ...], *, name: str | None, ret
     for parameter in rest:
         if parameter.default is not inspect.Parameter.empty:
             continue
-        if takes_context or (parameter.name in hints and hints[parameter.name] is not Context):
+        if takes_context or (parameter.name in hints and hints[parameter.name] != context_type):
             raise ConfigurationError(
                 f"handler {label}: nothing can be given for parameter {parameter.name!r}; "
-                f"a handler takes the event and, if it likes, a Context"
+                f"a handler takes the event and, if it likes, a Context (a batch handler, lists of them)"
             )
         takes_context = True
     positional = takes_context and rest[0].kind is not inspect.Parameter.KEYWORD_ONLY
@@ -82,6 +90,7 @@ def declare(function: Handler, types: tuple[type, ...], *, name: str | None, ret
         events=tuple(event_type(cls) for cls in wanted),
         is_async=inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function),
         retry=retry,
+        batch=batch,
     )
 
 
@@ -106,5 +115,7 @@ def _hints(function: Handler, label: str) -> dict[str, Any]:
 def _members(annotation: Any) -> tuple[type, ...]:
     if annotation is None:
         return ()
+    if typing.get_origin(annotation) is list:  # what a batch handler takes
+        (annotation,) = typing.get_args(annotation)
     members = typing.get_args(annotation) or (annotation,)
     return tuple(member for member in members if isinstance(member, type))

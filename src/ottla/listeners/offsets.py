@@ -45,6 +45,12 @@ class OffsetTracker:
         """The offset to commit: one past the last record of the finished prefix; None before the first."""
         return self._position
 
+    @property
+    def next_offset(self) -> int | None:
+        """The first offset that is not finished; None before the first record."""
+        with self._lock:
+            return self._pending[0] if self._pending else self._position
+
     def to_commit(self) -> int | None:
         """The position if it has moved since it was last asked for, else None."""
         with self._lock:

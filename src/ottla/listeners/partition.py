@@ -15,6 +15,9 @@ from ottla.listeners.steps import walk, walk_async
 TURN_RECORDS = 200
 """Records a sync partition handles before it gives its thread to the next one."""
 
+TURN_BATCHES = 4
+"""Batches it handles, where handlers take batches."""
+
 
 class PartitionWorker:
     """Handles the records of one partition in their order.
@@ -24,7 +27,7 @@ class PartitionWorker:
     """
 
     def __init__(
-        self, topic: str, partition: int, processor: RecordProcessor, executor: Executor, *, is_async: bool
+        self, topic: str, partition: int, processor: RecordProcessor, executor: Executor, *, is_async: bool, batch: int
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -33,6 +36,7 @@ class PartitionWorker:
         self._processor = processor
         self._executor = executor
         self._is_async = is_async
+        self._batch = batch
         self._queue: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -78,12 +82,17 @@ class PartitionWorker:
                 await self._arrived.wait()
                 continue
             if self._is_async:
-                await walk_async(self._processor.way(self._queue.popleft(), self.tracker), self._stopping)
+                await walk_async(self._processor.way(self._take(), self.tracker), self._stopping)
             else:
                 await loop.run_in_executor(self._executor, self._turn)
 
     def _turn(self) -> None:
-        for _ in range(TURN_RECORDS):
+        for _ in range(TURN_RECORDS if self._batch == 1 else TURN_BATCHES):
             if not self._queue or self._stopping_thread.is_set():
                 return
-            walk(self._processor.way(self._queue.popleft(), self.tracker), self._stopping_thread)
+            walk(self._processor.way(self._take(), self.tracker), self._stopping_thread)
+
+    def _take(self) -> list[Message]:
+        """The next records: never waits for more than there are."""
+        queue = self._queue
+        return [queue.popleft() for _ in range(min(self._batch, len(queue)))]

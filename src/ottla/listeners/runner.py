@@ -38,7 +38,7 @@ Place = tuple[str, int]
 
 
 class Position(msgspec.Struct, frozen=True):
-    """How far a partition of ours is: the next offset to commit and the end of the log as last seen."""
+    """How far a partition of ours is: the first offset not finished and the end of the log as last seen."""
 
     position: int | None
     end: int
@@ -77,6 +77,7 @@ class ListenerRunner:
         listeners = list(listeners)
         self._topics = sorted(frozenset().union(*(listener.topics for listener in listeners)))
         self._async_topics = {topic for one in listeners if one.is_async for topic in one.topics}
+        self._batches = {topic: max(one.batch for one in listeners if topic in one.topics) for topic in self._topics}
         self._workers: dict[Place, PartitionWorker] = {}
         self._executor = concurrent.futures.ThreadPoolExecutor(
             self._limits.sync_threads or 32, thread_name_prefix=f"{service}-handler"
@@ -184,14 +185,18 @@ class ListenerRunner:
             position = worker.tracker.to_commit()
             if position is not None:
                 offsets.append(TopicPartition(topic, partition, position))
-        if offsets:
+        if not offsets:
+            return
+        try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
+        except Exception as error:
+            self._committed(error, offsets)
 
     def _note_positions(self) -> None:
         noted: dict[Place, Position] = {}
         for (topic, partition), worker in self._workers.items():
             _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-            noted[topic, partition] = Position(worker.tracker.position, max(0, end))
+            noted[topic, partition] = Position(worker.tracker.next_offset, max(0, end))
         self._positions = noted
 
     def _look_for_broker(self) -> None:
@@ -211,7 +216,12 @@ class ListenerRunner:
     def _assigned(self, _consumer: Any, partitions: list[Any]) -> None:
         for one in partitions:
             worker = PartitionWorker(
-                one.topic, one.partition, self._processor, self._executor, is_async=one.topic in self._async_topics
+                one.topic,
+                one.partition,
+                self._processor,
+                self._executor,
+                is_async=one.topic in self._async_topics,
+                batch=self._batches[one.topic],
             )
             self._workers[one.topic, one.partition] = worker
             self._on_loop(worker.start)
@@ -269,7 +279,7 @@ class ListenerRunner:
                 self._observer.commit_failed()
 
     def _committed(self, error: Any, partitions: list[Any]) -> None:
-        failure = error or next((one.error for one in partitions if one.error is not None), None)
+        failure = error or next((one.error for one in partitions if one.error), None)
         if failure is None:
             self._conditions.clear_condition("commit")
             return

@@ -12,6 +12,11 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any
 
+from ottla.listeners.hooks import Conditions
+
+OUTAGE_WAIT_S = 1.0
+"""Between two looks for something that is away."""
+
 
 class Call:
     """Call something and give back its result, or throw what it raised into the way."""
@@ -34,6 +39,12 @@ class Sleep:
 
 
 Way = Generator[Call | Sleep, Any, None]
+
+
+def wait_out(conditions: Conditions, name: str, error: Exception) -> Way:
+    """Says what is away, and waits a little for it."""
+    conditions.raise_condition(name, str(error))
+    yield Sleep(OUTAGE_WAIT_S)
 
 
 def walk(way: Way, stopping: threading.Event) -> bool:

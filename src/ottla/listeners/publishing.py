@@ -1,0 +1,110 @@
+"""Publishes what a handler returned for a record; the record is finished with the last acknowledgement."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Generator
+from typing import Any
+
+from ottla.errors import BrokerUnavailable, PublishError, RegistryUnavailable
+from ottla.kafka.producer import Producer
+from ottla.kafka.record import Message
+from ottla.listeners.burial import DeadLetters
+from ottla.listeners.context import Context
+from ottla.listeners.hooks import Conditions, Observer
+from ottla.listeners.offsets import OffsetTracker
+from ottla.listeners.outputs import Outgoing, Outputs
+from ottla.listeners.steps import Call, Sleep, wait_out
+
+FULL_BUFFER_WAIT_S = 0.005
+
+
+class Publishing:
+    """The last part of a record's way. Its methods are called from several threads."""
+
+    def __init__(
+        self,
+        *,
+        outputs: Outputs,
+        producer: Producer,
+        dead_letters: DeadLetters,
+        observer: Observer,
+        conditions: Conditions,
+        loop: asyncio.AbstractEventLoop,
+        log: logging.Logger,
+    ) -> None:
+        self._outputs = outputs
+        self._producer = producer
+        self._dead_letters = dead_letters
+        self._conditions = conditions
+        self._loop = loop
+        self._log = log
+        self.published = observer.published
+
+    def prepare(self, result: Any, context: Context, handler: str) -> Generator[Call | Sleep, Any, list[Outgoing]]:
+        """Makes records of what a handler returned; waits for a registry or a broker that is away."""
+        if result is None:
+            return []
+        events = list(result) if isinstance(result, list | tuple) else [result]
+        while True:
+            try:
+                if all(self._outputs.knows(event) for event in events):
+                    return self._outputs.prepare(events, context, handler)
+                prepared: list[Outgoing] = yield Call(self._outputs.prepare, (events, context, handler))
+                self._conditions.clear_condition("outputs")
+                return prepared
+            except (RegistryUnavailable, BrokerUnavailable) as error:
+                # The handler has done its work: only the publishing waits, the handler is not called again.
+                yield from wait_out(self._conditions, "outputs", error)
+
+    def publish(
+        self, message: Message, tracker: OffsetTracker, prepared: list[Outgoing], handler: str
+    ) -> Generator[Call | Sleep, Any, None]:
+        """Sends the records; `message` is finished when the last one is acknowledged, at once if there is none."""
+        if not prepared:
+            tracker.finished(message.offset())
+            return
+        pending = _Acknowledgements(self, message, tracker, handler, len(prepared))
+        for outgoing in prepared:
+            while not self._producer.try_send(
+                outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers, on_delivery=pending
+            ):
+                yield Sleep(FULL_BUFFER_WAIT_S)
+
+    def refused(self, message: Message, tracker: OffsetTracker, handler: str, topic: str, error: Any) -> None:
+        """The handler ran, but what it returned was refused for good: the record is dead-lettered, so that replaying
+        it runs the handler again and publishes under the same ids."""
+        refusal = PublishError(f"topic {topic} refused what handler {handler} returned: {error}")
+        self._log.error("%s[%d]@%d: %s", message.topic(), message.partition(), message.offset(), refusal)
+        self._loop.call_soon_threadsafe(self._dead_letters.bury, message, tracker, refusal, handler, 1)
+
+
+class _Acknowledgements:
+    """Counts the delivery reports of one record's outputs.
+
+    It is called on the producer's poll thread only, so the count needs no lock.
+    """
+
+    __slots__ = ("_handler", "_message", "_publishing", "_refused", "_tracker", "_waiting")
+
+    def __init__(
+        self, publishing: Publishing, message: Message, tracker: OffsetTracker, handler: str, waiting: int
+    ) -> None:
+        self._publishing = publishing
+        self._message = message
+        self._tracker = tracker
+        self._handler = handler
+        self._waiting = waiting
+        self._refused = False
+
+    def __call__(self, error: Any, delivered: Any) -> None:
+        topic = delivered.topic()
+        if error is None:
+            self._publishing.published(topic)
+            self._waiting -= 1
+            if self._waiting == 0:
+                self._tracker.finished(self._message.offset())
+        elif not self._refused:  # One dead letter is enough, however many outputs are refused.
+            self._refused = True
+            self._publishing.refused(self._message, self._tracker, self._handler, topic, error)
