@@ -87,7 +87,7 @@ def serve(application: Application, place: Place) -> None:
 def bind(place: Place) -> socket.socket:
     """Takes the address, without listening yet: a client that comes too early is refused, not left hanging."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror as error:
@@ -95,7 +95,8 @@ def bind(place: Place) -> socket.socket:
             f"{place.service}: {place.host!r} is no address to listen on ({error.strerror}); "
             "choose another with --host or OTTLA_HTTP__HOST"
         ) from None
-    listener = socket.socket(family, kind)
+    # The protocol is given, not left to the system: asyncio turns Nagle's delay off only on sockets that say TCP.
+    listener = socket.socket(family, kind, protocol)
     if os.name == "posix":
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
