@@ -420,7 +420,8 @@ async def test_a_batch_handler_takes_what_has_arrived_and_answers_for_each(world
     assert max(sizes) == 50
     assert len(records) == 100
     causes = {read_envelope(record.headers).causation_id for record in records}  # type: ignore[union-attr]
-    assert causes == {headers_of(record)["ce_id"].decode() for record in world.records(world.orders)[1::2]}
+    odd = [record for record in world.records(world.orders) if int(record.key[2:]) % 2]  # type: ignore[index]
+    assert causes == {headers_of(record)["ce_id"].decode() for record in odd}
 
 
 async def test_one_bad_record_of_a_batch_is_retried_and_dead_lettered_alone(world: World) -> None:
