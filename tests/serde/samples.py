@@ -189,6 +189,27 @@ class FrozenAttrsOrder:
     note: str | None = None
 
 
+class CamelOrder(msgspec.Struct, rename="camel", omit_defaults=True, array_like=True, tag="order"):
+    order_id: str
+    items: list[str]
+    note: str | None = None
+
+
+class AliasedOrder(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(populate_by_name=True, strict=True)
+
+    order_id: str = pydantic.Field(alias="orderId")
+    items: list[str] = pydantic.Field(validation_alias=pydantic.AliasChoices("theItems", "items"))
+    note: str | None = None
+
+
+@attrs.define
+class PrivateOrder:
+    _order_id: str
+    items: list[str]
+    note: str | None = None
+
+
 EVERY_KIND = (
     PlainOrder,
     FrozenOrder,
@@ -198,4 +219,7 @@ EVERY_KIND = (
     FrozenModelOrder,
     AttrsOrder,
     FrozenAttrsOrder,
+    CamelOrder,
+    AliasedOrder,
+    PrivateOrder,
 )

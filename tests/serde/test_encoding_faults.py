@@ -76,6 +76,7 @@ def wide(**changes: Any) -> Wide:
         ("day", datetime(2020, 1, 1, tzinfo=UTC), "expected date, got datetime"),
         ("day", 5, "expected date, got int"),
         ("clock", time(1, tzinfo=UTC), "has a zone"),
+        ("clock", datetime(2020, 1, 1), "expected time, got datetime"),
         ("span", timedelta.max, "does not fit into 64 bits"),
         ("span", 5, "expected timedelta, got int"),
         ("ident", str(WIDE.ident), "expected UUID, got str"),

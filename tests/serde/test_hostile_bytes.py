@@ -48,6 +48,14 @@ class Maybe:
 
 
 @dataclasses.dataclass
+class Greedy:
+    n: int
+
+    def __post_init__(self) -> None:
+        raise MemoryError
+
+
+@dataclasses.dataclass
 class Positive:
     n: int
 
@@ -206,6 +214,11 @@ def test_an_instant_beyond_the_calendar_is_refused() -> None:
     error = failure(far, OrderCreated)
     assert "years 1 to 9999" in str(error)
     assert "created_at" in str(error)
+
+
+def test_memory_that_runs_out_is_not_blamed_on_the_record() -> None:
+    with pytest.raises(MemoryError):
+        decoder(schema_text(Greedy), Greedy)(b"\x02", 0)
 
 
 def test_a_constructor_that_refuses_becomes_a_decode_error() -> None:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, NewType, TypeVar, get_args, get_orig
 from ottla.errors import EventDefinitionError
 from ottla.events.annotations import DEFAULT_DIGITS, Digits, FormerNames
 from ottla.events.declaration import declared_event
+from ottla.events.defaults import fits
 from ottla.events.fields import MISSING, ClassField, class_fields, is_record_class
 from ottla.events.names import check_avro_name, is_avro_name
 from ottla.events.shapes import (
@@ -340,8 +341,6 @@ def _flat_args(hint: Any) -> list[Any]:
 
 def _default_first(shape: Union, default: Any) -> Union:
     """Avro checks a field's default against the first branch of its union, so that branch comes first."""
-    from ottla.events.defaults import fits
-
     for branch in shape.branches:
         if fits(branch, default):
             return Union((branch, *(b for b in shape.branches if b is not branch)))

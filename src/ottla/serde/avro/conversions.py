@@ -73,9 +73,9 @@ def date_of_days(n: int) -> date:
 
 
 def micros_of_time(value: time) -> int:
-    """Microseconds since midnight. TypeError for an aware time."""
-    if value.tzinfo is not None:
-        raise TypeError("a time with a zone cannot be written")
+    """Microseconds since midnight. TypeError for an aware time, and for a datetime, whose day would be lost."""
+    if value.tzinfo is not None or not isinstance(value, time):
+        raise TypeError("only a time without a zone can be written")
     return ((value.hour * 60 + value.minute) * 60 + value.second) * 1000000 + value.microsecond
 
 

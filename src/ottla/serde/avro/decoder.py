@@ -110,7 +110,8 @@ class _DecoderSource:
         return leftover(b, p, self.title)
 
     def _handlers(self) -> None:
-        with self.source.block("except DecodeError:"):
+        # Memory that runs out says nothing about the record.
+        with self.source.block("except (DecodeError, MemoryError):"):
             self.source.line("raise")
         with self.source.block("except Exception as error:"):
             self.source.line("raise fault(error, b, p) from error")

@@ -108,6 +108,8 @@ class _EncoderSource:
                     source.line("return join(w)")
                 else:
                     source.line(f"return join({_tuple(self._pending)})")
+            with source.block("except MemoryError:"):
+                source.line("raise")
             with source.block("except Exception as error:"):
                 source.line("raise fault(error, o) from error")
 
@@ -256,7 +258,9 @@ class _EncoderSource:
                 text = fresh("s")
                 return [f"LONG[len({text} := {bind('uuid_text', uuid_text)}({value}))]", text]
             case Logical(kind=kind):
-                return [f"{bind('big_long', big_long)}({bind(kind + '_number', _LOGICAL_WRITERS[kind])}({value}))"]
+                number = f"{bind(kind + '_number', _LOGICAL_WRITERS[kind])}({value})"
+                # An instant is long and never the same twice, so a lookup would be in vain.
+                return [f"{bind('encode_long', encode_long)}({number})" if kind == "datetime" else f"LONG[{number}]"]
             case DecimalNumber(digits=digits):
                 text = fresh("s")
                 write = bind("decimal", _decimal_writer(digits.precision, digits.scale))
@@ -329,8 +333,3 @@ def uuid_text(value: Any) -> bytes:
     """A UUID's text, as bytes. TypeError for anything else, whose text could be anything."""
     text = value.hex
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}".encode()
-
-
-def big_long(n: int) -> bytes:
-    """A whole number that is likely long and never the same twice, so not worth a lookup."""
-    return encode_long(n)
