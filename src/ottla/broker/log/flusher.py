@@ -1,8 +1,11 @@
-"""The thread that makes writes durable: group fsync, off the event loop.
+"""The threads that make writes durable: group fsync, off the event loop.
 
-Everything that waits for durability while a sync runs is covered by the next one, so many acknowledgements share one
-trip to the disk. A failed fsync is fatal: the kernel may have dropped the dirty pages, so nothing written since
-the last good sync may ever be acknowledged, and asking again would falsely succeed.
+Whatever waits for a file while that file is being synced is covered by its next sync, so many acknowledgements share
+one trip to the disk. Different files are synced at the same time: a file system commits its journal once for all of
+them, and eight files one after another were measured to take fifteen times as long.
+
+A failed fsync is fatal: the kernel may have dropped the dirty pages, so nothing written since the last good sync may
+ever be acknowledged, and asking again would falsely succeed.
 """
 
 from __future__ import annotations
@@ -14,15 +17,17 @@ from typing import Protocol
 
 Callback = Callable[[], None]
 
+THREADS_MAX = 8
+
 
 class Syncable(Protocol):
     """What can be made durable."""
 
     def mark(self) -> object:
-        """Where the written data ends now. Called in the flusher's thread; must be one atomic read."""
+        """Where the written data ends now. Called in a flusher's thread; must be one atomic read."""
 
     def sync(self) -> None:
-        """Makes everything written up to the mark durable; raises OSError. Called in the flusher's thread."""
+        """Makes everything written up to the mark durable; raises OSError. Called in one flusher's thread at a time."""
 
     def synced(self, mark: object) -> None:
         """The data up to `mark` is durable. Called in the event loop's thread."""
@@ -30,6 +35,9 @@ class Syncable(Protocol):
 
 class Flusher:
     """Syncs what `flush` names, then runs the callbacks in the event loop.
+
+    A callback comes after a sync that began after its `flush`, and while no other sync of the same thing runs: whoever
+    wants to close a file waits for one. Threads are started as they are needed.
 
     Args:
         post: Runs a function in the event loop's thread; callable from any thread.
@@ -41,57 +49,83 @@ class Flusher:
         self._failed = failed
         self._condition = threading.Condition()
         self._waiting: dict[Syncable, list[Callback]] = {}
-        self._busy = False
+        self._syncing: set[Syncable] = set()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="flusher", daemon=True)
-        self._thread.start()
+        self._broken = False
 
     def flush(self, what: Syncable, done: Callback | None = None) -> None:
         """Makes everything written to `what` so far durable, then calls `done` in the event loop."""
         with self._condition:
+            if self._closed or self._broken:
+                return  # too late to promise anything; whoever stops the broker has synced what matters
             callbacks = self._waiting.setdefault(what, [])
             if done is not None:
                 callbacks.append(done)
-            self._condition.notify()
+            if self._idle:
+                # Counted down here and not by the thread that wakes: two flushes at once must not both rely on it.
+                self._idle -= 1
+                self._condition.notify()
+            elif len(self._threads) < THREADS_MAX:
+                thread = threading.Thread(target=self._run, name=f"flusher-{len(self._threads)}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def close(self) -> None:
-        """Syncs what is still waiting and ends the thread. Callbacks of that last round are posted as ever."""
+        """Syncs what is still waiting and ends the threads. The last callbacks are posted as ever."""
         with self._condition:
             self._closed = True
-            self._condition.notify()
-        self._thread.join()
+            self._condition.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
         while True:
-            with self._condition:
-                while not self._waiting and not self._closed:
-                    self._condition.wait()
-                if not self._waiting:
-                    return
-                group, self._waiting = self._waiting, {}
-            marks: list[tuple[Syncable, object]] = []
+            job = self._next()
+            if job is None:
+                return
+            what, callbacks = job
             try:
-                for what in group:
-                    marks.append((what, what.mark()))
-                    what.sync()
+                mark = what.mark()
+                what.sync()
             except OSError as error:
+                with self._condition:
+                    self._broken = True
+                    self._condition.notify_all()
                 self._post(partial(self._failed, error))
                 return
-            self._post(_Completion(marks, group))
+            self._post(_Completion(what, mark, callbacks))
+            with self._condition:
+                self._syncing.discard(what)
+
+    def _next(self) -> tuple[Syncable, list[Callback]] | None:
+        """Takes what is to be synced next and is not being synced; None when there will be nothing more."""
+        with self._condition:
+            while not self._broken:
+                for what in self._waiting:
+                    if what not in self._syncing:
+                        self._syncing.add(what)
+                        return what, self._waiting.pop(what)
+                if self._closed and not self._waiting:
+                    self._condition.notify_all()
+                    return None
+                self._idle += 1
+                self._condition.wait()
+            return None
 
 
 class _Completion:
-    """Tells, in the event loop, what a round of syncs has made durable."""
+    """Tells, in the event loop, what a sync has made durable."""
 
-    __slots__ = ("group", "marks")
+    __slots__ = ("callbacks", "mark", "what")
 
-    def __init__(self, marks: list[tuple[Syncable, object]], group: dict[Syncable, list[Callback]]) -> None:
-        self.marks = marks
-        self.group = group
+    def __init__(self, what: Syncable, mark: object, callbacks: list[Callback]) -> None:
+        self.what = what
+        self.mark = mark
+        self.callbacks = callbacks
 
     def __call__(self) -> None:
-        for what, mark in self.marks:
-            what.synced(mark)
-        for callbacks in self.group.values():
-            for callback in callbacks:
-                callback()
+        self.what.synced(self.mark)
+        for callback in self.callbacks:
+            callback()

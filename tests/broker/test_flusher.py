@@ -1,0 +1,132 @@
+"""The flusher: who waits for which sync, and what happens when one fails."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ottla.broker.log.flusher import THREADS_MAX, Flusher
+
+PATIENCE_S = 10.0
+
+
+class File:
+    """Something to sync; each sync waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.written = 0
+        self.durable = 0
+        self.begun: queue.Queue[None] = queue.Queue()
+        self.go_on = threading.Semaphore(0)
+        self.at_once = 0
+        self.failure: OSError | None = None
+
+    def mark(self) -> object:
+        return self.written
+
+    def sync(self) -> None:
+        self.at_once += 1
+        assert self.at_once == 1, "one sync of a file at a time"
+        self.begun.put(None)
+        assert self.go_on.acquire(timeout=PATIENCE_S)
+        self.at_once -= 1
+        if self.failure:
+            raise self.failure
+
+    def synced(self, mark: object) -> None:
+        assert isinstance(mark, int)
+        self.durable = max(self.durable, mark)
+
+
+class Posted:
+    """The event loop's side: runs what is posted, when the test asks for it."""
+
+    def __init__(self) -> None:
+        self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
+        self.failures: list[OSError] = []
+
+    def run_one(self) -> None:
+        self.posted.get(timeout=PATIENCE_S)()
+
+
+@pytest.fixture
+def loop() -> Posted:
+    return Posted()
+
+
+@pytest.fixture
+def flusher(loop: Posted) -> Iterator[Flusher]:
+    running = Flusher(loop.posted.put, loop.failures.append)
+    yield running
+    running.close()
+
+
+def test_all_that_waits_during_a_sync_shares_the_next_one(loop: Posted, flusher: Flusher) -> None:
+    file, done = File(), list[int]()
+    file.written = 1
+    flusher.flush(file, lambda: done.append(1))
+    file.begun.get(timeout=PATIENCE_S)
+    for number in (2, 3, 4):
+        file.written = number
+        flusher.flush(file, lambda number=number: done.append(number))
+    file.go_on.release()
+    loop.run_one()
+    assert (done, file.durable) == ([1], 1)
+    file.go_on.release()
+    loop.run_one()
+    assert (done, file.durable) == ([1, 2, 3, 4], 4)
+    assert loop.posted.empty()
+
+
+def test_different_files_are_synced_at_the_same_time(loop: Posted, flusher: Flusher) -> None:
+    files = [File() for _ in range(THREADS_MAX)]
+    for file in files:
+        flusher.flush(file)
+    for file in files:
+        file.begun.get(timeout=PATIENCE_S)
+    for file in files:
+        file.go_on.release()
+        loop.run_one()
+
+
+def test_a_slow_file_does_not_hold_up_another(loop: Posted, flusher: Flusher) -> None:
+    slow, quick, done = File(), File(), list[str]()
+    flusher.flush(slow, lambda: done.append("slow"))
+    flusher.flush(quick, lambda: done.append("quick"))
+    quick.go_on.release()
+    loop.run_one()
+    assert done == ["quick"]
+    slow.go_on.release()
+    loop.run_one()
+    assert done == ["quick", "slow"]
+
+
+def test_after_a_failed_sync_nothing_is_done_any_more(loop: Posted, flusher: Flusher) -> None:
+    file, other, done = File(), File(), list[int]()
+    file.failure = OSError("no")
+    flusher.flush(file, lambda: done.append(1))
+    file.begun.get(timeout=PATIENCE_S)
+    flusher.flush(file, lambda: done.append(2))
+    file.go_on.release()
+    loop.run_one()
+    assert loop.failures == [file.failure]
+    other.go_on.release()
+    flusher.flush(other, lambda: done.append(3))
+    flusher.close()
+    assert done == []
+    assert loop.posted.empty()
+
+
+def test_closing_syncs_what_waits(loop: Posted) -> None:
+    flusher = Flusher(loop.posted.put, loop.failures.append)
+    files, done = [File() for _ in range(3 * THREADS_MAX)], list[int]()
+    for number, file in enumerate(files):
+        file.go_on.release()
+        flusher.flush(file, lambda number=number: done.append(number))
+    flusher.close()
+    while not loop.posted.empty():
+        loop.run_one()
+    assert sorted(done) == list(range(len(files)))
