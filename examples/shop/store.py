@@ -18,19 +18,21 @@ not.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
-from sqlalchemy import Column, MetaData, String, Table, Text, create_engine, event, exc, select, text
+from sqlalchemy import Column, MetaData, String, Table, Text, bindparam, create_engine, event, exc, select, text
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from ottla import App, Context
 from shop.events import ShopEvent, named, type_name
 
+Event = TypeVar("Event", bound=ShopEvent)
 Answer = TypeVar("Answer", bound=ShopEvent | None)
+Effect = Callable[[Connection, Sequence[Event], Sequence[Context]], Sequence[Answer]]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -62,7 +64,9 @@ class Store:
         self._metadata = metadata
         self._handled = handled_table(metadata) if "handled" not in metadata.tables else metadata.tables["handled"]
         self._insert_handled = self._handled.insert()
-        self._select_answer = select(self._handled.c.answer_type, self._handled.c.answer)
+        self._select_answer = select(self._handled.c.answer_type, self._handled.c.answer).where(
+            self._handled.c.event_id == bindparam("id")
+        )
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         # Kept: taking one from the pool for each transaction costs more than beginning and committing it.
@@ -108,37 +112,32 @@ class Store:
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             yield connection
 
-    def once(self, ctx: Context, event: ShopEvent, effect: Callable[[Connection], Answer]) -> Answer:
-        """Let an event take effect if it has not done so before; in either case, give the answer.
+    def once(self, events: Sequence[Event], contexts: Sequence[Context], effect: Effect[Event, Answer]) -> list[Answer]:
+        """Let each event take effect if it has not done so before; in either case, give its answer.
+
+        All of them share one transaction. Where one has been handled before, they are taken one by one.
 
         Args:
-            ctx: Where the event came from; its `event_id` is what makes it the same event.
-            event: The event.
-            effect: Writes what follows from the event and returns the event to publish, or None.
-                It runs again when its transaction failed, so it must change nothing but the database.
+            events: The events, in their sequence.
+            contexts: Where each came from; its `event_id` is what makes it the same event.
+            effect: Writes what follows from events and returns the event to publish for each, or None. It runs again
+                when its transaction failed, so it must change nothing but the database.
         """
         try:
             with self.transaction() as tx:
-                answer = effect(tx)
-                tx.execute(
-                    self._insert_handled,
-                    {
-                        "event_id": ctx.event_id,
-                        "event_type": type_name(event),
-                        "topic": ctx.topic,
-                        "answer_type": None if answer is None else type_name(answer),
-                        "answer": None if answer is None else _encode(answer).decode(),
-                    },
-                )
-                return answer
+                answers = list(effect(tx, events, contexts))
+                tx.execute(self._insert_handled, list(map(_handled_row, events, contexts, answers)))
+                return answers
         except exc.IntegrityError:
-            # Rather than asking first each time, let the primary key notice the rare repetition: it has undone the
-            # effect.
+            # Rather than asking first each time, let the primary key notice the rare repetition: it has undone
+            # the effect.
+            if len(events) > 1:
+                return [self.once([one], [ctx], effect)[0] for one, ctx in zip(events, contexts, strict=True)]
             with self.reading() as connection:
-                seen = connection.execute(self._select_answer.where(self._handled.c.event_id == ctx.event_id)).first()
+                seen = connection.execute(self._select_answer, {"id": contexts[0].event_id}).first()
             if seen is None:
                 raise
-            return cast(Answer, _restored(seen.answer_type, seen.answer))
+            return [cast(Answer, _restored(seen.answer_type, seen.answer))]
 
     def _not_open(self) -> RuntimeError:
         return RuntimeError(f"the database of {self._app.name} is not open; the app opens it when it starts")
@@ -146,6 +145,16 @@ class Store:
 
 # Held until the end of the transaction.
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:name))")
+
+
+def _handled_row(event: ShopEvent, ctx: Context, answer: ShopEvent | None) -> dict[str, Any]:
+    return {
+        "event_id": ctx.event_id,
+        "event_type": type_name(event),
+        "topic": ctx.topic,
+        "answer_type": None if answer is None else type_name(answer),
+        "answer": None if answer is None else _encode(answer).decode(),
+    }
 
 
 def _restored(answer_type: str | None, answer: str | None) -> ShopEvent | None:

@@ -155,7 +155,7 @@ def test_an_order_that_was_sent_cannot_be_cancelled(store: Store) -> None:
 
 
 def follow(store: Store, event: ShopEvent) -> None:
-    store.once(context(event), event, lambda tx: tables.project(tx, event, context(event)))
+    store.once([event], [context(event)], tables.project)
 
 
 def test_acknowledged_commands_are_not_overdue(store: Store) -> None:

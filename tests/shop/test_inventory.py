@@ -13,6 +13,7 @@ from shop.events import (
     InventoryReserved,
     OrderCancelled,
     OrderCreated,
+    PaymentDeclined,
     StockLine,
 )
 from shop.inventory import domain, stock, tables
@@ -29,17 +30,18 @@ def store(database_url: str) -> Iterator[Store]:
 
 def reserve(store: Store, ordered: OrderCreated) -> InventoryReserved | InventoryRejected | None:
     with store.transaction() as tx:
-        return stock.reserve(tx, ordered)
+        return stock.reserve(tx, [ordered], [])[0]
 
 
 def cancel(store: Store, ordered: OrderCreated, *lines: StockLine, whole: bool = False) -> InventoryReleased | None:
     with store.transaction() as tx:
-        return stock.cancel(tx, OrderCancelled(ordered.order_id, "C1", "17850", list(lines), whole))
+        return stock.cancel(tx, [OrderCancelled(ordered.order_id, "C1", "17850", list(lines), whole)], [])[0]
 
 
 def decline(store: Store, ordered: OrderCreated) -> InventoryReleased | None:
     with store.transaction() as tx:
-        return stock.put_back(tx, ordered.order_id, None, "payment declined")
+        declined = PaymentDeclined(ordered.order_id, "17850", ordered.total, "above")
+        return stock.release(tx, [declined], [])[0]
 
 
 def on_hand(store: Store) -> dict[str, int]:
@@ -169,6 +171,20 @@ def test_an_order_cancelled_in_part_before_it_was_seen_is_reserved_for_the_rest(
     reserved = reserve(store, ordered)
     assert isinstance(reserved, InventoryReserved)
     assert reserved.lines == [StockLine("A", 4)]
+
+
+def test_orders_in_one_transaction_see_each_other(store: Store) -> None:
+    first, second, third = (order(number, line("A", 300)) for number in "123")
+    with store.transaction() as tx:
+        answers = stock.reserve(tx, [first, second, first, third], [])
+    assert [type(answer) for answer in answers] == [InventoryReserved, InventoryReserved, type(None), InventoryReserved]
+    assert on_hand(store) == {"A": SHELF - 300}
+    with store.transaction() as tx:
+        lines = [StockLine("A", 200)]
+        parts = [OrderCancelled(first.order_id, number, "17850", lines, False) for number in ("C1", "C2")]
+        released = stock.cancel(tx, parts, [])
+    assert [answer and answer.lines for answer in released] == [[StockLine("A", 200)], [StockLine("A", 100)]]
+    assert on_hand(store) == {"A": SHELF}
 
 
 quantities = st.integers(1, SHELF + 50)

@@ -6,7 +6,7 @@ import pytest
 
 from shop.events import InventoryRejected, OrderCancelled, PaymentDeclined, ShipmentDispatched, StockLine
 from shop.notifications import domain, service, tables
-from tests.shop.harness import opened, rows
+from tests.shop.harness import context, opened, rows
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_customer_is_told_how_the_order_ended(
 ) -> None:
     with opened(tables.metadata, database_url) as store:
         with store.transaction() as tx:
-            message = service.tell(tx, "event-1", event)
+            [message] = service.tell(tx, [event], [context(event, "event-1")])
         assert (message.order_id, message.customer_id, message.kind, message.text) == ("o", "7", kind, text)
         assert [(row["event_id"], row["kind"], row["text"]) for row in rows(store, tables.sent)] == [
             ("event-1", kind, text)

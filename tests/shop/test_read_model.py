@@ -41,7 +41,7 @@ HISTORY: list[ShopEvent] = [
 def follow(store: Store, place: int) -> None:
     event = HISTORY[place]
     ctx = context(event, f"event-{place}", 1_291_190_400_000 + place)
-    store.once(ctx, event, lambda tx: tables.project(tx, event, ctx))
+    store.once([event], [ctx], tables.project)
 
 
 def seen(store: Store) -> Any:
@@ -114,7 +114,7 @@ def test_orders_are_listed_by_status(store: Store) -> None:
     for order_id in ids[:2]:
         event = PaymentAuthorized(order_id, "17850", Decimal("1"))
         ctx = context(event, f"paid {order_id}")
-        store.once(ctx, event, lambda tx, event=event, ctx=ctx: tables.project(tx, event, ctx))  # type: ignore[misc]
+        store.once([event], [ctx], tables.project)
     with store.reading() as connection:
         paid = views.page(connection, Progress.paid, 10, "")
         accepted = views.page(connection, Progress.accepted, 10, "")
@@ -127,7 +127,7 @@ def place_many(store: Store, count: int) -> list[str]:
     for number in range(count):
         event = order(f"many-{number}")
         ctx = context(event, f"created-{number}")
-        store.once(ctx, event, lambda tx, event=event, ctx=ctx: tables.project(tx, event, ctx))  # type: ignore[misc]
+        store.once([event], [ctx], tables.project)
         ids.append(event.order_id)
     return ids
 

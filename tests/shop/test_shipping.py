@@ -22,12 +22,12 @@ def store(database_url: str) -> Iterator[Store]:
 
 def send(store: Store) -> ShipmentDispatched | None:
     with store.transaction() as tx:
-        return service.send(tx, PAID)
+        return service.send(tx, [PAID], [])[0]
 
 
 def hold(store: Store, *, whole: bool) -> None:
     with store.transaction() as tx:
-        service.hold(tx, OrderCancelled(ORDER, "C1", "7", [], whole))
+        service.hold(tx, [OrderCancelled(ORDER, "C1", "7", [], whole)], [])
 
 
 def test_a_paid_order_is_sent(store: Store) -> None:

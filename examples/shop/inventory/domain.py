@@ -44,6 +44,18 @@ class Movement:
 
 
 @dataclass(frozen=True, slots=True)
+class Reservation:
+    """What the inventory holds for an order.
+
+    `state` is reserved, and `pieces` is what is still set aside; or rejected, and there are none; or, when a
+    cancellation was seen before its order, cancelled, and `pieces` is what was taken back.
+    """
+
+    state: str
+    pieces: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Shortage:
     """An article of which an order wants more than there is to be had."""
 

@@ -23,19 +23,19 @@ store = Store(app, tables.metadata)
 RETRY = Retry(attempts=5, backoff=exponential(0.1, 10))
 
 
-@app.listen(OrderCreated, retry=RETRY)
-def reserve(order: OrderCreated, ctx: Context) -> InventoryReserved | InventoryRejected | None:
-    """Set aside all articles of an order, or none."""
-    return store.once(ctx, order, lambda tx: stock.reserve(tx, order))
+@app.listen(OrderCreated, retry=RETRY, batch=50)
+def reserve(orders: list[OrderCreated], ctxs: list[Context]) -> list[InventoryReserved | InventoryRejected | None]:
+    """Set aside all articles of each order, or none of it."""
+    return store.once(orders, ctxs, stock.reserve)
 
 
-@app.listen(OrderCancelled, retry=RETRY)
-def cancel(cancelled: OrderCancelled, ctx: Context) -> InventoryReleased | None:
-    """Put back what a customer cancelled."""
-    return store.once(ctx, cancelled, lambda tx: stock.cancel(tx, cancelled))
+@app.listen(OrderCancelled, retry=RETRY, batch=50)
+def cancel(cancelled: list[OrderCancelled], ctxs: list[Context]) -> list[InventoryReleased | None]:
+    """Put back what customers cancelled."""
+    return store.once(cancelled, ctxs, stock.cancel)
 
 
-@app.listen(PaymentDeclined, retry=RETRY)
-def release(declined: PaymentDeclined, ctx: Context) -> InventoryReleased | None:
+@app.listen(PaymentDeclined, retry=RETRY, batch=50)
+def release(declined: list[PaymentDeclined], ctxs: list[Context]) -> list[InventoryReleased | None]:
     """Put back what will not be paid."""
-    return store.once(ctx, declined, lambda tx: stock.put_back(tx, declined.order_id, None, "payment declined"))
+    return store.once(declined, ctxs, stock.release)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, Text, bindparam, select
 from sqlalchemy.engine import Connection
 
-from shop.inventory.domain import Movement
+from shop.inventory.domain import Movement, Reservation
 from shop.store import handled_table
 from shop.upsert import Upsert
 
@@ -33,8 +34,7 @@ ledger = Table(
     Column("order_id", String(64), nullable=False),
 )
 
-# `state`: reserved; rejected; or cancelled, when a cancellation was seen before its order.
-# `pieces`: what is still set aside, or of a cancelled order what was taken back, as JSON {stock_code: quantity}.
+# See `domain.Reservation`; `pieces` is JSON {stock_code: quantity}.
 reservations = Table(
     "reservations",
     metadata,
@@ -42,6 +42,9 @@ reservations = Table(
     Column("state", String(20), nullable=False),
     Column("pieces", Text, nullable=False),
 )
+
+# Databases take only so many parameters in one statement.
+_CODES_MAX = 1000
 
 _encode = msgspec.json.Encoder().encode
 _read_pieces = msgspec.json.Decoder(dict[str, int]).decode
@@ -51,47 +54,43 @@ _on_hand = select(stock.c.stock_code, stock.c.on_hand).where(
 )
 _set_on_hand = Upsert(stock, lambda new: {"on_hand": new.on_hand})
 _insert_ledger = ledger.insert()
-_reservation = select(reservations.c.state, reservations.c.pieces).where(reservations.c.order_id == bindparam("id"))
-_insert_reservation = Upsert(reservations)
+_reservations = select(reservations).where(reservations.c.order_id.in_(bindparam("order_ids", expanding=True)))
 _set_reservation = Upsert(reservations, lambda new: {"state": new.state, "pieces": new.pieces})
 
 
 def on_hand(tx: Connection, stock_codes: Iterable[str]) -> dict[str, int]:
     """What the shelf holds of these articles; one that it has never held is missing."""
-    rows = tx.execute(_on_hand, {"stock_codes": list(stock_codes)})
-    return {row.stock_code: row.on_hand for row in rows}
+    codes = list(stock_codes)
+    found: dict[str, int] = {}
+    for start in range(0, len(codes), _CODES_MAX):
+        rows = tx.execute(_on_hand, {"stock_codes": codes[start : start + _CODES_MAX]})
+        found |= {row.stock_code: row.on_hand for row in rows}
+    return found
 
 
-def move(tx: Connection, order_id: str, movements: Iterable[Movement], before: Mapping[str, int]) -> None:
-    """Write movements to the ledger, and what is then on hand.
-
-    Args:
-        order_id: The order they are for.
-        movements: Lines for the ledger.
-        before: What was on hand, read in this transaction.
-    """
-    after: dict[str, int] = {}
-    rows = []
-    for x in movements:
-        after[x.stock_code] = after.get(x.stock_code, before.get(x.stock_code, 0)) + x.quantity
-        rows.append({"stock_code": x.stock_code, "kind": x.kind.value, "quantity": x.quantity, "order_id": order_id})
+def write_movements(tx: Connection, movements: Iterable[tuple[str, Movement]], on_hand: Mapping[str, int]) -> None:
+    """Write movements to the ledger, each with the order it is for, and what is on hand after them."""
+    rows: list[dict[str, Any]] = [
+        {"stock_code": x.stock_code, "kind": x.kind.value, "quantity": x.quantity, "order_id": order_id}
+        for order_id, x in movements
+    ]
     if rows:
         tx.execute(_insert_ledger, rows)
-        _set_on_hand.run(tx, [{"stock_code": code, "on_hand": quantity} for code, quantity in after.items()])
+        moved = dict.fromkeys(row["stock_code"] for row in rows)
+        _set_on_hand.run(tx, [{"stock_code": code, "on_hand": on_hand[code]} for code in moved])
 
 
-def reservation(tx: Connection, order_id: str) -> tuple[str, dict[str, int]] | None:
-    """The state of an order's reservation and its pieces; None for an order never seen."""
-    row = tx.execute(_reservation, {"id": order_id}).first()
-    return None if row is None else (row.state, _read_pieces(row.pieces))
+def reservations_of(tx: Connection, order_ids: Iterable[str]) -> dict[str, Reservation]:
+    """The reservations of these orders; an order never seen is missing."""
+    rows = tx.execute(_reservations, {"order_ids": list(order_ids)})
+    return {row.order_id: Reservation(row.state, _read_pieces(row.pieces)) for row in rows}
 
 
-def new_reservation(tx: Connection, order_id: str, state: str, pieces: Mapping[str, int]) -> bool:
-    """Write the reservation of an order never seen; False, and nothing written, if it was seen before."""
-    values = {"order_id": order_id, "state": state, "pieces": _encode(pieces).decode()}
-    return _insert_reservation.run(tx, values) == 1
-
-
-def set_reservation(tx: Connection, order_id: str, state: str, pieces: Mapping[str, int]) -> None:
-    """Write an order's reservation, new or changed."""
-    _set_reservation.run(tx, {"order_id": order_id, "state": state, "pieces": _encode(pieces).decode()})
+def write_reservations(tx: Connection, changed: Mapping[str, Reservation]) -> None:
+    """Write orders' reservations, new or changed."""
+    if changed:
+        rows = [
+            {"order_id": order_id, "state": x.state, "pieces": _encode(x.pieces).decode()}
+            for order_id, x in changed.items()
+        ]
+        _set_reservation.run(tx, rows)

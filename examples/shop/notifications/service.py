@@ -5,6 +5,8 @@ ottla run shop.notifications.service:app
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy.engine import Connection
 
 from ottla import App, Context, Retry, exponential
@@ -23,13 +25,14 @@ store = Store(app, tables.metadata)
     InventoryRejected,
     OrderCancelled,
     retry=Retry(attempts=5, backoff=exponential(0.1, 10)),
+    batch=100,
 )
-def notify(event: domain.Occasion, ctx: Context) -> NotificationSent:
-    """Tell the customer. A real shop would send a mail here; this one keeps the message in its table."""
-    return store.once(ctx, event, lambda tx: tell(tx, ctx.event_id, event))
+def notify(events: list[domain.Occasion], ctxs: list[Context]) -> list[NotificationSent]:
+    """Tell the customers. A real shop would send a mail here; this one keeps the message in its table."""
+    return store.once(events, ctxs, tell)
 
 
-def tell(tx: Connection, event_id: str, event: domain.Occasion) -> NotificationSent:
-    message = domain.notification(event)
-    tables.book(tx, event_id, message)
-    return message
+def tell(tx: Connection, events: Sequence[domain.Occasion], ctxs: Sequence[Context]) -> list[NotificationSent]:
+    messages = [domain.notification(event) for event in events]
+    tables.book(tx, zip((ctx.event_id for ctx in ctxs), messages, strict=True))
+    return messages

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import Column, MetaData, String, Table, Text
 from sqlalchemy.engine import Connection
 
@@ -25,15 +27,18 @@ sent = Table(
 _insert = sent.insert()
 
 
-def book(tx: Connection, event_id: str, message: NotificationSent) -> None:
-    """Write down a message."""
+def book(tx: Connection, messages: Iterable[tuple[str, NotificationSent]]) -> None:
+    """Write down messages, each with the id of the event that it is about."""
     tx.execute(
         _insert,
-        {
-            "event_id": event_id,
-            "order_id": message.order_id,
-            "customer_id": message.customer_id,
-            "kind": message.kind,
-            "text": message.text,
-        },
+        [
+            {
+                "event_id": event_id,
+                "order_id": message.order_id,
+                "customer_id": message.customer_id,
+                "kind": message.kind,
+                "text": message.text,
+            }
+            for event_id, message in messages
+        ],
     )

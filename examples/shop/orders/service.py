@@ -38,10 +38,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 BAD_INVOICE = {"description": "The invoice is refused, with every reason.", **views.refusal_example()}
 
 
-@app.listen(*events.ALL, retry=Retry(attempts=5, backoff=exponential(0.1, 10)))
-def follow(event: ShopEvent, ctx: Context) -> None:
+@app.listen(*events.ALL, retry=Retry(attempts=5, backoff=exponential(0.1, 10)), batch=100)
+def follow(seen: list[ShopEvent], ctxs: list[Context]) -> None:
     """Keep the read model up with everybody's events."""
-    store.once(ctx, event, lambda tx: tables.project(tx, event, ctx))
+    store.once(seen, ctxs, tables.project)
 
 
 @api.post("/orders", status_code=202, responses={409: PROBLEMS[409], 422: BAD_INVOICE, 503: PROBLEMS[503]})

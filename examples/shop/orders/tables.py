@@ -166,33 +166,38 @@ _page = (
 _page_by_progress = _page.where(orders.c.progress == bindparam("progress"))
 
 
-def project(tx: Connection, event: ShopEvent, ctx: Context) -> None:
-    """Let the read model follow an event."""
-    progress = domain.progress_of(event)
-    tx.execute(
-        _insert_history,
-        {
-            "event_id": ctx.event_id,
-            "order_id": event.order_id,
-            "event_type": type(event).__name__,
-            "time": ctx.timestamp,
-            "detail": domain.detail_of(event),
-        },
-    )
-    if isinstance(event, OrderCreated):
-        _note_order.run(
-            tx,
-            {
-                "order_id": event.order_id,
-                "invoice_no": event.invoice_no,
-                "customer_id": event.customer_id,
-                "country": event.country,
-                "total": event.total,
-                "progress": progress,
-            },
-        )
-    elif progress > domain.Progress.accepted:
-        _advance_order.run(tx, {"order_id": event.order_id, "progress": progress})
+def project(tx: Connection, events: Sequence[ShopEvent], ctxs: Sequence[Context]) -> list[None]:
+    """Let the read model follow events. Their sequence does not matter, so it is not kept here."""
+    tx.execute(_insert_history, list(map(_history_row, events, ctxs)))
+    created = [_order_row(event) for event in events if isinstance(event, OrderCreated)]
+    if created:
+        _note_order.run(tx, created)
+    progress = ((event.order_id, domain.progress_of(event)) for event in events)
+    advanced = [{"order_id": id_, "progress": far} for id_, far in progress if far > domain.Progress.accepted]
+    if advanced:
+        _advance_order.run(tx, advanced)
+    return [None] * len(events)
+
+
+def _history_row(event: ShopEvent, ctx: Context) -> dict[str, Any]:
+    return {
+        "event_id": ctx.event_id,
+        "order_id": event.order_id,
+        "event_type": type(event).__name__,
+        "time": ctx.timestamp,
+        "detail": domain.detail_of(event),
+    }
+
+
+def _order_row(event: OrderCreated) -> dict[str, Any]:
+    return {
+        "order_id": event.order_id,
+        "invoice_no": event.invoice_no,
+        "customer_id": event.customer_id,
+        "country": event.country,
+        "total": event.total,
+        "progress": domain.Progress.accepted,
+    }
 
 
 def order(connection: Connection, order_id: str) -> Row[Any] | None:

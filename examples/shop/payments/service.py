@@ -5,6 +5,8 @@ ottla run shop.payments.service:app
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy.engine import Connection
 
 from ottla import App, Context, Retry, exponential
@@ -17,15 +19,15 @@ app = App("payments", events=events.ALL)
 store = Store(app, tables.metadata)
 
 
-@app.listen(InventoryReserved, retry=Retry(attempts=5, backoff=exponential(0.1, 10)))
-def charge(order: InventoryReserved, ctx: Context) -> PaymentAuthorized | PaymentDeclined:
-    """Decide on an order's payment."""
-    return store.once(ctx, order, lambda tx: decide(tx, order))
+@app.listen(InventoryReserved, retry=Retry(attempts=5, backoff=exponential(0.1, 10)), batch=100)
+def charge(orders: list[InventoryReserved], ctxs: list[Context]) -> list[PaymentAuthorized | PaymentDeclined]:
+    """Decide on orders' payments."""
+    return store.once(orders, ctxs, decide)
 
 
-def decide(tx: Connection, order: InventoryReserved) -> PaymentAuthorized | PaymentDeclined:
-    reason = domain.reason_to_decline(order.total)
-    tables.book(tx, order, reason)
-    if reason is None:
-        return PaymentAuthorized(order.order_id, order.customer_id, order.total)
-    return PaymentDeclined(order.order_id, order.customer_id, order.total, reason)
+def decide(
+    tx: Connection, orders: Sequence[InventoryReserved], _ctxs: Sequence[Context]
+) -> list[PaymentAuthorized | PaymentDeclined]:
+    reasons = [domain.reason_to_decline(order.total) for order in orders]
+    tables.book(tx, zip(orders, reasons, strict=True))
+    return list(map(domain.decision, orders, reasons))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import Boolean, Column, MetaData, String, Table, Text
 from sqlalchemy.engine import Connection
 
@@ -25,15 +27,18 @@ payments = Table(
 _insert = payments.insert()
 
 
-def book(tx: Connection, order: InventoryReserved, reason: str | None) -> None:
-    """Write the decision on an order's payment: authorized, or declined for a reason."""
+def book(tx: Connection, decisions: Iterable[tuple[InventoryReserved, str | None]]) -> None:
+    """Write the decisions on orders' payments: authorized, or declined for a reason."""
     tx.execute(
         _insert,
-        {
-            "order_id": order.order_id,
-            "customer_id": order.customer_id,
-            "amount": order.total,
-            "authorized": reason is None,
-            "reason": reason,
-        },
+        [
+            {
+                "order_id": order.order_id,
+                "customer_id": order.customer_id,
+                "amount": order.total,
+                "authorized": reason is None,
+                "reason": reason,
+            }
+            for order, reason in decisions
+        ],
     )

@@ -5,6 +5,8 @@ ottla run shop.shipping.service:app
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy.engine import Connection
 
 from ottla import App, Context, Retry, exponential
@@ -18,25 +20,31 @@ store = Store(app, tables.metadata)
 RETRY = Retry(attempts=5, backoff=exponential(0.1, 10))
 
 
-@app.listen(PaymentAuthorized, retry=RETRY)
-def dispatch(paid: PaymentAuthorized, ctx: Context) -> ShipmentDispatched | None:
-    """Send a paid order."""
-    return store.once(ctx, paid, lambda tx: send(tx, paid))
+@app.listen(PaymentAuthorized, retry=RETRY, batch=100)
+def dispatch(paid: list[PaymentAuthorized], ctxs: list[Context]) -> list[ShipmentDispatched | None]:
+    """Send paid orders."""
+    return store.once(paid, ctxs, send)
 
 
-@app.listen(OrderCancelled, retry=RETRY)
-def stop(cancelled: OrderCancelled, ctx: Context) -> None:
-    """Keep a wholly cancelled order from being sent, if it has not left yet."""
-    store.once(ctx, cancelled, lambda tx: hold(tx, cancelled))
+@app.listen(OrderCancelled, retry=RETRY, batch=100)
+def stop(cancelled: list[OrderCancelled], ctxs: list[Context]) -> None:
+    """Keep wholly cancelled orders from being sent, if they have not left yet."""
+    store.once(cancelled, ctxs, hold)
 
 
-def send(tx: Connection, paid: PaymentAuthorized) -> ShipmentDispatched | None:
-    parcel_no = domain.parcel_no(paid.order_id)
-    if not tables.claim(tx, paid.order_id, parcel_no):
-        return None
-    return ShipmentDispatched(paid.order_id, paid.customer_id, parcel_no)
+def send(
+    tx: Connection, paid: Sequence[PaymentAuthorized], _ctxs: Sequence[Context]
+) -> list[ShipmentDispatched | None]:
+    parcels = {order.order_id: domain.parcel_no(order.order_id) for order in paid}
+    sent = tables.settle(tx, parcels)
+    return [
+        ShipmentDispatched(order.order_id, order.customer_id, parcels[order.order_id])
+        if order.order_id in sent
+        else None
+        for order in paid
+    ]
 
 
-def hold(tx: Connection, cancelled: OrderCancelled) -> None:
-    if cancelled.whole:
-        tables.claim(tx, cancelled.order_id, None)
+def hold(tx: Connection, cancelled: Sequence[OrderCancelled], _ctxs: Sequence[Context]) -> list[None]:
+    tables.settle(tx, {order.order_id: None for order in cancelled if order.whole})
+    return [None] * len(cancelled)

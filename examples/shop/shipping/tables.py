@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, MetaData, String, Table
+from collections.abc import Mapping
+
+from sqlalchemy import Column, MetaData, String, Table, bindparam, select
 from sqlalchemy.engine import Connection
 
 from shop.store import handled_table
-from shop.upsert import Upsert
 
 metadata = MetaData()
 handled = handled_table(metadata)
@@ -19,9 +20,18 @@ shipments = Table(
     Column("parcel_no", String(40)),
 )
 
-_insert = Upsert(shipments)
+_insert = shipments.insert()
+_settled = select(shipments.c.order_id).where(shipments.c.order_id.in_(bindparam("order_ids", expanding=True)))
 
 
-def claim(tx: Connection, order_id: str, parcel_no: str | None) -> bool:
-    """Settle what becomes of an order: sent as a parcel, or not sent. False if that was settled before."""
-    return _insert.run(tx, {"order_id": order_id, "parcel_no": parcel_no}) == 1
+def settle(tx: Connection, parcels: Mapping[str, str | None]) -> set[str]:
+    """Settle what becomes of orders: sent as a parcel (its number), or not sent (None).
+
+    Returns:
+        Those of the orders for which that had not been settled before.
+    """
+    settled = set(tx.execute(_settled, {"order_ids": list(parcels)}).scalars())
+    open_ = [order_id for order_id in parcels if order_id not in settled]
+    if open_:
+        tx.execute(_insert, [{"order_id": order_id, "parcel_no": parcels[order_id]} for order_id in open_])
+    return set(open_)
