@@ -304,3 +304,10 @@ def test_records_without_the_catalogue_are_not_taken_for_rubbish(tmp_path: Path)
     with pytest.raises(CorruptLog, match=r"catalog\.journal is missing"):
         RunningBroker(tmp_path)
     assert len(list(tmp_path.glob("logs/*/0/*.log"))) == 1
+
+
+def test_a_slip_of_the_keyboard_does_not_make_a_billion_partitions(client: Client) -> None:
+    wanted = {"name": "wide", "num_partitions": 10**9, "replication_factor": 1}
+    assert client.ask("CreateTopics", 4, topics=[wanted])["topics"][0]["error_code"] == 44
+    more = {"name": "t", "count": 10**9, "assignments": None}
+    assert client.ask("CreatePartitions", 1, topics=[more])["results"][0]["error_code"] == 44

@@ -1,10 +1,12 @@
 """CreatePartitions (37), versions 0 to 3: adds partitions to a topic; `count` is the new total.
 
-Errors: UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS (not more than now), INVALID_REPLICA_ASSIGNMENT.
+Errors: UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS (not more than now), POLICY_VIOLATION (more than
+10,000 new ones), INVALID_REPLICA_ASSIGNMENT.
 """
 
 from __future__ import annotations
 
+from ottla.broker.api.topics import EXCESSIVE_PARTITIONS, PARTITIONS_PER_REQUEST_MAX
 from ottla.broker.broker import Broker
 from ottla.broker.connection import Call
 from ottla.broker.wire.errors import ErrorCode
@@ -34,6 +36,8 @@ def _grow(broker: Broker, wanted: Message, validate_only: bool) -> Message:
             else f"The topic {name} currently has {have} partition(s); {count} would not be an increase."
         )
         return answer | {"error_code": ErrorCode.INVALID_PARTITIONS, "error_message": message}
+    if count - have > PARTITIONS_PER_REQUEST_MAX:
+        return answer | {"error_code": ErrorCode.POLICY_VIOLATION, "error_message": EXCESSIVE_PARTITIONS}
     if wanted["assignments"] is not None and len(wanted["assignments"]) != count - have:
         message = f"{count - have} new partitions, {len(wanted['assignments'])} assignments."
         return answer | {"error_code": ErrorCode.INVALID_REPLICA_ASSIGNMENT, "error_message": message}

@@ -2,7 +2,8 @@
 
 Partition count -1 takes the broker's default. Any replication factor from 1 up and -1 are accepted and reported as 1:
 there is one node. Assignments are accepted for their number of partitions. Errors per topic: TOPIC_ALREADY_EXISTS,
-INVALID_TOPIC_EXCEPTION, INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR, INVALID_CONFIG, INVALID_REQUEST (named twice).
+INVALID_TOPIC_EXCEPTION, INVALID_PARTITIONS, POLICY_VIOLATION (more than 10,000 partitions),
+INVALID_REPLICATION_FACTOR, INVALID_CONFIG, INVALID_REQUEST (named twice).
 `validate_only` checks and makes nothing.
 """
 
@@ -12,6 +13,7 @@ from collections import Counter
 
 from ottla.broker import topic_configs
 from ottla.broker.api.configs import entries
+from ottla.broker.api.topics import EXCESSIVE_PARTITIONS, PARTITIONS_PER_REQUEST_MAX
 from ottla.broker.broker import Broker
 from ottla.broker.catalog import collide, name_fault
 from ottla.broker.connection import Call
@@ -57,6 +59,8 @@ def _create(broker: Broker, wanted: Message, validate_only: bool) -> Message:
         return _refusal(wanted, ErrorCode.INVALID_TOPIC_EXCEPTION, message)
     if partitions < 1:
         return _refusal(wanted, ErrorCode.INVALID_PARTITIONS, "Number of partitions must be larger than 0.")
+    if partitions > PARTITIONS_PER_REQUEST_MAX:
+        return _refusal(wanted, ErrorCode.POLICY_VIOLATION, EXCESSIVE_PARTITIONS)
     if wanted["replication_factor"] < 1 and wanted["replication_factor"] != -1:
         message = "Replication factor must be larger than 0, or -1 to use the default value."
         return _refusal(wanted, ErrorCode.INVALID_REPLICATION_FACTOR, message)

@@ -8,5 +8,9 @@ AUTHORIZED_TOPIC = sum(1 << code for code in (3, 4, 5, 6, 7, 8, 10, 11))
 AUTHORIZED_CLUSTER = sum(1 << code for code in (5, 7, 8, 9, 10, 11, 12))
 AUTHORIZED_GROUP = sum(1 << code for code in (3, 6, 8))
 
+# More in one request is refused, as Kafka does, so that a slip of the keyboard cannot fill the memory.
+PARTITIONS_PER_REQUEST_MAX = 10_000
+EXCESSIVE_PARTITIONS = "Excessively large number of partitions per request."
+
 TOPIC_RESOURCE = 2
 BROKER_RESOURCE = 4
