@@ -67,6 +67,8 @@ class Loader:
         self._stopping = threading.Event()
         # By the invoice's place in the file: a number may stand there twice.
         self.answers: dict[int, Answer] = {}
+        self._outcomes: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
         self.read = 0
         self.retries = 0
         self.done = threading.Event()
@@ -105,12 +107,19 @@ class Loader:
     def counts(self) -> Counter[str]:
         """`accepted`, `known` and `rejected` so far."""
         with self._lock:
-            return Counter(answer.outcome for answer in self.answers.values())
+            return self._outcomes.copy()
 
     def reasons(self) -> Counter[str]:
         """Rejections by reason so far."""
         with self._lock:
-            return Counter(answer.reason or "?" for answer in self.answers.values() if answer.outcome == "rejected")
+            return self._reasons.copy()
+
+    def _note(self, place: int, answer: Answer) -> None:
+        with self._lock:
+            self.answers[place] = answer
+            self._outcomes[answer.outcome] += 1
+            if answer.outcome == "rejected":
+                self._reasons[answer.reason or "?"] += 1
 
     def _deal(self, invoices: Iterable[Invoice]) -> None:
         begin = time.monotonic()
@@ -146,8 +155,7 @@ class Loader:
                 if answer is not None:
                     if answer.outcome == "accepted" and invoice.invoice_no in self._known:
                         answer = replace(answer, outcome="known")
-                    with self._lock:
-                        self.answers[place] = answer
+                    self._note(place, answer)
         except Exception as error:
             self.failure = error
         finally:

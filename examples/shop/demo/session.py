@@ -69,7 +69,7 @@ class Session:
         """Goes on until the end of all orders (`--exit`), or until interrupted; then everything has been stopped."""
         view = make_view(sys.stderr if self.options.json else sys.stdout)
         placing = threading.Thread(target=self._place, name="place", daemon=True)
-        watcher = Watcher(self.watch, interval_s=0.5)
+        watcher = Watcher(self.watch)
         for thread in (placing, watcher, self.rest):
             thread.start()
         try:
