@@ -113,6 +113,9 @@ class Connection:
             pass
         except OSError:
             self.close()
+        except Exception:
+            logger.exception("closing the connection from %s", self.peer)
+            self.close()
 
     def _read(self) -> None:
         buffer = self.server.buffer

@@ -29,6 +29,7 @@ from ottla.errors import BrokerError, DataFolderLocked, PortInUse
 logger = logging.getLogger("ottla.broker")
 
 BUFFER_BYTES = 1 << 18
+ACCEPT_AGAIN_SECONDS = 0.2
 SWITCH_INTERVAL_SECONDS = 0.0005  # how long the flusher may wait for the interpreter after a sync
 
 
@@ -77,7 +78,7 @@ class Server:
         self._failure: OSError | None = None
         listener.setblocking(False)
         self.loop.before_wait = self._send_all
-        self.loop.watch(listener, selectors.EVENT_READ, self._accept)
+        self._watch_listener()
 
     def run(self) -> None:
         """Serves until the loop is stopped, then makes everything durable. Raises BrokerError after a failed sync."""
@@ -110,6 +111,9 @@ class Server:
     def unsupported_version(self, call: Call) -> Message | None:
         return unsupported_version(call)
 
+    def _watch_listener(self) -> None:
+        self.loop.watch(self.listener, selectors.EVENT_READ, self._accept)
+
     def _accept(self, _: int) -> None:
         while True:
             try:
@@ -117,7 +121,10 @@ class Server:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                logger.warning("a connection could not be accepted: %s", error)
+                # Most likely out of file descriptors: the client stays in the queue, and we would spin on it.
+                logger.warning("a connection could not be accepted, trying again shortly: %s", error)
+                self.loop.unwatch(self.listener)
+                self.loop.call_later(ACCEPT_AGAIN_SECONDS, self._watch_listener)
                 return
             if len(self._connections) >= self.config.connections_max:
                 logger.warning(
@@ -125,9 +132,12 @@ class Server:
                 )
                 sock.close()
                 continue
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connections.add(Connection(self, sock, str(address[0])))
+            try:
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._connections.add(Connection(self, sock, str(address[0])))
+            except OSError:
+                sock.close()  # the client has gone already
 
     def _send_all(self) -> None:
         while self.unsent:
