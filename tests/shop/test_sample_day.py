@@ -279,6 +279,11 @@ def test_a_body_of_another_shape_is_refused_with_its_place(day: Day, body: dict[
     assert where in [fault["loc"] for fault in answer.json()["detail"]]
 
 
+def test_a_text_that_a_database_cannot_hold_is_refused(day: Day) -> None:
+    answer = day.place(next(read_invoices(SAMPLE)).body() | {"invoice_no": "nul", "country": "a\x00b"})
+    assert reasons(answer) == ["string_pattern_mismatch"]
+
+
 def test_a_customers_braces_do_not_disturb_a_refusal(day: Day) -> None:
     body = next(read_invoices(SAMPLE)).body() | {"invoice_no": "braces"}
     body["lines"] = [body["lines"][0] | {"stock_code": "{x}", "description": ""}]

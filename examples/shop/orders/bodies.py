@@ -14,8 +14,10 @@ from shop.orders import domain
 
 Status = Literal["accepted", "reserved", "paid", "out_of_stock", "declined", "shipped", "cancelled"]
 
-Trimmed = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
-Code = Annotated[str, StringConstraints(strip_whitespace=True, to_upper=True, max_length=40)]
+# PostgreSQL keeps no text with a NUL in it.
+_NO_NUL = r"^[^\x00]*$"
+Trimmed = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=_NO_NUL)]
+Code = Annotated[str, StringConstraints(strip_whitespace=True, to_upper=True, max_length=40, pattern=_NO_NUL)]
 
 
 def _literal(text: str) -> LiteralString:

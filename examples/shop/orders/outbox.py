@@ -35,6 +35,7 @@ _OVERDUE_S = 10.0
 _BATCH = 500
 
 T = TypeVar("T")
+Decide = Callable[[Connection], Command]
 
 
 class NotAcknowledged(Exception):
@@ -52,6 +53,8 @@ class Outbox:
         self._app = app
         self._store = store
         self._patience_s = patience_s
+        self._waiting: list[tuple[Decide, asyncio.Future[Command]]] = []
+        self._booking: asyncio.Task[None] | None = None
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._acknowledged: set[str] = set()
         self._keeper: asyncio.Task[None] | None = None
@@ -71,14 +74,17 @@ class Outbox:
             self._keeper = None
         await self._note_acknowledged()
 
-    async def carry_out(self, decide: Callable[[Connection], Command]) -> Command:
+    async def carry_out(self, decide: Decide) -> Command:
         """Book a command in a transaction and publish its event; a command that was published already is not repeated.
+
+        Args:
+            decide: Books the command, or raises Refused with nothing written.
 
         Raises:
             Refused: As `decide` does.
             NotAcknowledged: It is booked, but Kafka has not confirmed it yet.
         """
-        command = await asyncio.to_thread(self._in_transaction, decide)
+        command = await self._book(decide)
         try:
             async with asyncio.timeout(self._patience_s):
                 await self._publish(command)
@@ -88,6 +94,38 @@ class Outbox:
                 "answers; repeating the request is safe and does not order twice."
             ) from error
         return command
+
+    async def _book(self, decide: Decide) -> Command:
+        """Commands that arrive while a transaction is under way share the next one."""
+        booked: asyncio.Future[Command] = asyncio.get_running_loop().create_future()
+        self._waiting.append((decide, booked))
+        if self._booking is None or self._booking.done():
+            self._booking = asyncio.create_task(self._book_waiting())
+        return await booked
+
+    async def _book_waiting(self) -> None:
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
+            outcomes = await asyncio.to_thread(self._decide_all, [decide for decide, _ in waiting])
+            for (_, booked), outcome in zip(waiting, outcomes, strict=True):
+                if booked.done():  # The customer hung up. The command stays booked and is published as overdue.
+                    continue
+                if isinstance(outcome, Exception):
+                    booked.set_exception(outcome)
+                else:
+                    booked.set_result(outcome)
+
+    def _decide_all(self, decisions: list[Decide]) -> list[Command | Exception]:
+        def decide_all(tx: Connection) -> list[Command | Exception]:
+            return [_outcome(decide, tx) for decide in decisions]
+
+        try:
+            return self._in_transaction(decide_all)
+        except Exception as error:  # Whatever it is, it belongs to the customer whose command it was.
+            if len(decisions) == 1:
+                return [error]
+            # One of them broke the transaction for all: each by itself, then.
+            return [outcome for decide in decisions for outcome in self._decide_all([decide])]
 
     def _in_transaction(self, decide: Callable[[Connection], T]) -> T:
         with self._store.transaction() as tx:
@@ -153,3 +191,10 @@ class Outbox:
         with self._store.reading() as connection:
             rows = tables.unacknowledged(connection, datetime.now(UTC) - timedelta(seconds=overdue_s), _BATCH)
             return [acceptance.restored(connection, row) for row in rows]
+
+
+def _outcome(decide: Decide, tx: Connection) -> Command | Exception:
+    try:
+        return decide(tx)
+    except acceptance.Refused as refusal:
+        return refusal
