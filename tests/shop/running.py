@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -46,8 +46,10 @@ LISTENED = {
 class RunningShop:
     """Starts on entering, stops on leaving."""
 
-    def __init__(self, broker: Broker, folder: Path) -> None:
+    def __init__(self, broker: Broker, folder: Path, databases: Mapping[str, str] | None = None) -> None:
+        """`databases` are URLs by service; without, SQLite files in the folder."""
         self.broker = broker
+        self.databases = databases or {name: f"sqlite:///{folder / name}.db" for name in SERVICES}
         self.folder = folder
         self.registry = EmbeddedRegistry(broker.bootstrap_servers)
         self.supervisor = Supervisor(folder / "logs")
@@ -76,7 +78,7 @@ class RunningShop:
         environment = {
             "OTTLA_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
             "OTTLA_REGISTRY__URL": self.registry.url,
-            "OTTLA_DATABASE__URL": self.database_url(name),
+            "OTTLA_DATABASE__URL": self.databases[name],
             # A killed service's partitions are handed on only after this long.
             "OTTLA_LISTENER__SESSION_TIMEOUT_S": "6",
         }
@@ -90,9 +92,6 @@ class RunningShop:
             )
         )
 
-    def database_url(self, name: str) -> str:
-        return f"sqlite:///{self.folder / name}.db"
-
     def rows(self, name: str, table: Table) -> list[dict[str, Any]]:
         """What a table of a service's database holds."""
         with self._reading(name) as connection:
@@ -104,7 +103,7 @@ class RunningShop:
 
     def _reading(self, name: str) -> Any:
         if name not in self._engines:
-            self._engines[name] = open_engine(self.database_url(name))
+            self._engines[name] = open_engine(self.databases[name])
         return self._engines[name].connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def place(self, body: dict[str, Any]) -> httpx.Response:
