@@ -106,7 +106,7 @@ class Pipeline:
 
     def broker_command(self) -> Command:
         arguments = ["--data", str(self.data / "broker"), "--host", HOST, "--port", str(self.broker_port)]
-        # Written to the system at once, to the disk every second, as Kafka does: kill -9 loses nothing, a power cut may.
+        # Handed to the system at once, to the disk every second: kill -9 loses nothing, only a power cut might.
         arguments += ["--flush", "interval"]
         return Command(
             "broker",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from shop.demo.started import command_started
 from shop.invoices import InvoiceFileError, read_invoices
 
 _LAST_DEADLINE_S = 1.0
+_LINE_WIDTH = 160
 
 
 def run(options: Options) -> int:
@@ -47,8 +49,11 @@ def run(options: Options) -> int:
 
 
 def _run(options: Options, pipeline: Pipeline, began: float) -> int:
+    out = sys.stderr if options.json else sys.stdout
     with _interruptible() as interrupted:
         try:
+            what = f"Kafka at {pipeline.bootstrap_servers}" if options.bootstrap_servers else "a broker"
+            print(f"Starting the shop: {what}, a schema registry and five services ...", file=out, flush=True)
             pipeline.start()
             from shop.demo.session import Session
 
@@ -62,7 +67,8 @@ def _run(options: Options, pipeline: Pipeline, began: float) -> int:
 
         from shop.demo.summary import print_summary
 
-        print_summary(summary, Console())
+        # Without a terminal there is no width to keep to, and lines that are whole are easier to search.
+        print_summary(summary, Console(width=None if sys.stdout.isatty() else _LINE_WIDTH))
     return 0 if summary.balanced else 1
 
 

@@ -196,7 +196,11 @@ def _in_flight_together(totals: Totals) -> dict[str, int]:
 
 
 def _line(console: Console, head: str, text: str, style: str = "") -> None:
-    console.print(Text.assemble((f"{head:<10}", "bold"), (text, style)), soft_wrap=True)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(width=8)
+    grid.add_column()
+    grid.add_row(Text(head, style="bold"), Text(text, style=style))
+    console.print(grid)
 
 
 def _rounded(value: float | None, digits: int = 2) -> float | None:

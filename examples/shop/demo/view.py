@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
@@ -29,10 +29,14 @@ _STAGES = {
     "PaymentAuthorized": "paid",
     "PaymentDeclined": "declined",
     "ShipmentDispatched": "shipped",
-    "NotificationSent": "customer told",
+    "NotificationSent": "told",
 }
 # The live page is redrawn this often per second; more costs the shop a noticeable share of a small machine.
 _REDRAWS_PER_S = 4
+_SAID_FOR_S = 15.0
+_SAID_MAX = 3
+# Frames, headings, totals, and the line of the cursor.
+_OTHER_LINES = 14
 
 
 @dataclass(frozen=True)
@@ -99,30 +103,37 @@ class PlainView:
 
 
 class LiveView:
-    """A page that is redrawn in place."""
+    """A page that is redrawn in place. What is said stays above it, and on the page for a while."""
 
     def __init__(self, out: TextIO) -> None:
         self._console = Console(file=out)
         self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
         self._live.start()
         self._drawn_at = 0.0
+        self._said: list[tuple[float, str]] = []
 
     def show(self, progress: Progress) -> None:
-        if time.monotonic() - self._drawn_at >= 1 / _REDRAWS_PER_S:
-            self._drawn_at = time.monotonic()
-            self._live.update(page(progress, self._console.height), refresh=True)
+        now = time.monotonic()
+        if now - self._drawn_at >= 1 / _REDRAWS_PER_S:
+            self._drawn_at = now
+            self._said = [(at, message) for at, message in self._said if now - at < _SAID_FOR_S][-_SAID_MAX:]
+            said = [message for _, message in self._said]
+            self._live.update(page(progress, self._console.height, said), refresh=True)
 
     def say(self, message: str) -> None:
+        self._said.append((time.monotonic(), message))
         self._console.print(message, highlight=False, markup=False)
 
     def close(self) -> None:
         self._live.stop()
 
 
-def page(progress: Progress, height: int) -> RenderableType:
+def page(progress: Progress, height: int, said: Sequence[str] = ()) -> RenderableType:
     """The whole page; orders fill what `height` lines leave."""
-    head = Group(_services(progress), _totals(progress), _addresses(progress))
-    used = len(progress.snapshot.services) + 17 + len(progress.reasons)
+    troubles = [sample for sample in progress.snapshot.services if sample.reasons]
+    head = Group(_services(progress, troubles), _totals(progress, said), _addresses(progress))
+    lists = (progress.snapshot.services, troubles, said, progress.reasons, progress.addresses)
+    used = sum(map(len, lists)) + _OTHER_LINES
     return Group(head, _orders(progress.snapshot.latest[: max(3, height - used)]))
 
 
@@ -142,29 +153,33 @@ def totals_line(progress: Progress) -> str:
     return ", ".join(part for part in parts if part) + (" | orders: " + ", ".join(outcomes) if outcomes else "")
 
 
-def _services(progress: Progress) -> RenderableType:
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    table.add_column("service")
-    table.add_column("state")
-    for name in ("events/s", "handled", "waiting", "retried", "dead letters"):
-        table.add_column(name, justify="right")
-    table.add_column("health and metrics")
+def _services(progress: Progress, troubles: Sequence[ServiceSample]) -> RenderableType:
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("service", no_wrap=True, min_width=13)
+    table.add_column("state", no_wrap=True, min_width=9)
+    for name in ("events/s", "handled", "waiting", "retried", "dead"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    table.add_column("health, metrics", no_wrap=True)
     for sample in progress.snapshot.services:
         table.add_row(
             Text(sample.name, style="bold"),
-            Text(describe_state(sample), style=_STATE_STYLE.get(sample.state, "")),
+            Text(sample.state, style=_STATE_STYLE.get(sample.state, "")),
             f"{sample.rate:,.0f}",
             f"{sample.handled:,}",
             f"{sample.lag:,}",
             f"{sample.retried:,}",
             Text(f"{sample.dead_lettered:,}", style="bold red" if sample.dead_lettered else ""),
-            Text(f"{sample.url}/metrics", style="dim"),
+            Text(sample.url, style="dim"),
         )
-    title = f"[bold]The Ottla shop[/bold] [dim]· {progress.phase} · {progress.elapsed_s:.0f} s[/dim]"
-    return Panel(table, title=title, title_align="left", border_style="blue")
+    reasons = [
+        Text(f"  {sample.name}: {'; '.join(sample.reasons)}", style="yellow", no_wrap=True, overflow="ellipsis")
+        for sample in troubles
+    ]
+    title = f"[bold]The Ottla shop[/bold] [dim]· {progress.elapsed_s:.0f} s[/dim]"
+    return Panel(Group(table, *reasons), title=title, title_align="left", border_style="blue")
 
 
-def _totals(progress: Progress) -> RenderableType:
+def _totals(progress: Progress, said: Sequence[str]) -> RenderableType:
     grid = Table.grid(padding=(0, 4))
     placed = progress.placed
     invoices = Text.assemble(
@@ -181,15 +196,18 @@ def _totals(progress: Progress) -> RenderableType:
     for name, count in progress.snapshot.totals.by_status.items():
         outcomes.append(f"{count:,} {name.replace('_', ' ')}", style=_STATUS_STYLE.get(name, "cyan"))
         outcomes.append("   ")
+    grid.add_row(Text.assemble(("now       ", "dim"), (progress.phase, "bold")))
     grid.add_row(invoices)
     grid.add_row(outcomes)
     for reason, count in sorted(progress.reasons.items(), key=lambda item: -item[1]):
         grid.add_row(Text.assemble(("rejected  ", "dim"), f"{count:,} {reason.replace('_', ' ')}"))
+    for message in said:
+        grid.add_row(Text.assemble(("said      ", "dim"), (message, "yellow"), no_wrap=True, overflow="ellipsis"))
     return Panel(grid, title="[bold]totals[/bold]", title_align="left", border_style="blue")
 
 
 def _orders(orders: tuple[OrderLine, ...]) -> RenderableType:
-    table = Table(box=None, padding=(0, 2), header_style="dim", expand=True)
+    table = Table(box=None, padding=(0, 1), header_style="dim", expand=True)
     for name in ("invoice", "customer", "country"):
         table.add_column(name, no_wrap=True)
     table.add_column("total", justify="right", no_wrap=True)
