@@ -18,7 +18,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from ottla import App, OttlaError
 from shop.orders import acceptance, tables
@@ -167,8 +166,12 @@ class Outbox:
                     await self._publish_overdue(overdue_s)
                     overdue_s = _OVERDUE_S
                     next_search = time.monotonic() + _SEARCH_EVERY_S
-            except (OttlaError, SQLAlchemyError) as error:
-                log.warning("publishing overdue commands will be tried again: %s", error)
+            except OttlaError as error:
+                log.warning("overdue commands were not acknowledged and will be published again: %s", error)
+                next_search = time.monotonic() + _SEARCH_EVERY_S
+            except Exception:
+                # Whatever it is, ending here would leave commands unpublished and nobody the wiser.
+                log.exception("looking for overdue commands failed and will be tried again")
                 next_search = time.monotonic() + _SEARCH_EVERY_S
             await asyncio.sleep(_NOTE_EVERY_S)
 
