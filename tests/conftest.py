@@ -27,14 +27,21 @@ IN_CI = os.environ.get("CI", "").lower() in ("true", "1")
 S = TypeVar("S", bound=Server)
 
 
+def _missing(make: Callable[[], Server]) -> str | None:
+    try:
+        make().close()
+    except ServerFailed as failure:
+        return str(failure)
+    return None
+
+
 def _start(config: pytest.Config, make: Callable[[], S]) -> S:
     """Starts a server from outside the project; a missing one is a failure in CI and a skipped test elsewhere."""
-    try:
-        server = make()
-    except ServerFailed as missing:
+    if why := _missing(make):
         if IN_CI:
-            pytest.fail(f"CI=true, and so this is not optional: {missing}", pytrace=False)
-        pytest.skip(str(missing))
+            pytest.fail(f"CI=true, and so this is not optional: {why}", pytrace=False)
+        pytest.skip(why)
+    server = make()
     server.start()
     show_log_on_failure(config, server)
     return server
@@ -171,11 +178,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{server}: {said}")
         if not tested:
             terminalreporter.write_line(f"{what}: NOT TESTED ({reason or 'no test that ran needs it'})")
-
-
-def _missing(make: Callable[[], Server]) -> str | None:
-    try:
-        make().close()
-    except ServerFailed as failure:
-        return str(failure)
-    return None
