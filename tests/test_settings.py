@@ -47,12 +47,12 @@ def test_properties_of_several_sources_are_joined(tmp_path: Path) -> None:
 
 
 def test_all_faults_are_reported_at_once_with_their_source(tmp_path: Path) -> None:
-    (tmp_path / "ottla.toml").write_text('[kafka]\nbootstrap_server = "x:1"\n[listener]\ncommit_every = "many"\n')
+    (tmp_path / "ottla.toml").write_text('[kafka]\nbootstrap_server = "x:1"\n[listener]\nbatch_records = "many"\n')
     with pytest.raises(ConfigurationError) as raised:
         load_settings(directory=tmp_path, environ={"OTTLA_HTTP__PORT": "eighty", "OTTLA_PROFILE": "staging"})
     message = str(raised.value)
     assert "kafka.bootstrap_server from ottla.toml: there is no such setting" in message
-    assert "listener.commit_every from ottla.toml" in message
+    assert "listener.batch_records from ottla.toml" in message
     assert "http.port from environment" in message
     assert "'eighty'" in message
     assert "profile from environment" in message

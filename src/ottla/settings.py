@@ -76,7 +76,6 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         commit_interval_s: Offsets of finished records are committed at least this often.
-        commit_every: ... and after this many finished records.
         batch_records: Records asked of the client library at once.
         buffered_records_max: Records waiting per partition before that partition is paused.
         drain_timeout_s: How long a revoke or a shutdown waits for records in hand.
@@ -87,7 +86,6 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     commit_interval_s: float = 0.5
-    commit_every: int = 5000
     batch_records: int = 1000
     buffered_records_max: int = 2000
     drain_timeout_s: float = 10.0
