@@ -68,10 +68,12 @@ def test_all_that_waits_during_a_sync_shares_the_next_one(loop: Posted, flusher:
     file, done = File(), list[int]()
     file.written = 1
     flusher.flush(file, lambda: done.append(1))
+    flusher.submit()
     file.begun.get(timeout=PATIENCE_S)
     for number in (2, 3, 4):
         file.written = number
         flusher.flush(file, lambda number=number: done.append(number))
+        flusher.submit()
     file.go_on.release()
     loop.run_one()
     assert (done, file.durable) == ([1], 1)
@@ -85,6 +87,7 @@ def test_different_files_are_synced_at_the_same_time(loop: Posted, flusher: Flus
     files = [File() for _ in range(THREADS_MAX)]
     for file in files:
         flusher.flush(file)
+        flusher.submit()
     for file in files:
         file.begun.get(timeout=PATIENCE_S)
     for file in files:
@@ -95,7 +98,9 @@ def test_different_files_are_synced_at_the_same_time(loop: Posted, flusher: Flus
 def test_a_slow_file_does_not_hold_up_another(loop: Posted, flusher: Flusher) -> None:
     slow, quick, done = File(), File(), list[str]()
     flusher.flush(slow, lambda: done.append("slow"))
+    flusher.submit()
     flusher.flush(quick, lambda: done.append("quick"))
+    flusher.submit()
     quick.go_on.release()
     loop.run_one()
     assert done == ["quick"]
@@ -108,13 +113,16 @@ def test_after_a_failed_sync_nothing_is_done_any_more(loop: Posted, flusher: Flu
     file, other, done = File(), File(), list[int]()
     file.failure = OSError("no")
     flusher.flush(file, lambda: done.append(1))
+    flusher.submit()
     file.begun.get(timeout=PATIENCE_S)
     flusher.flush(file, lambda: done.append(2))
+    flusher.submit()
     file.go_on.release()
     loop.run_one()
     assert loop.failures == [file.failure]
     other.go_on.release()
     flusher.flush(other, lambda: done.append(3))
+    flusher.submit()
     flusher.close()
     assert done == []
     assert loop.posted.empty()
@@ -126,6 +134,7 @@ def test_closing_syncs_what_waits(loop: Posted) -> None:
     for number, file in enumerate(files):
         file.go_on.release()
         flusher.flush(file, lambda number=number: done.append(number))
+        flusher.submit()
     flusher.close()
     while not loop.posted.empty():
         loop.run_one()

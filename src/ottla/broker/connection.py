@@ -108,7 +108,8 @@ class Connection:
                     self._continue_frame()
                 else:
                     self._read()
-                self._watch()
+                if self._is_full():
+                    self._watch()
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:

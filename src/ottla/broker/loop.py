@@ -47,6 +47,7 @@ class Loop:
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self._selector.register(self._wake_in, selectors.EVENT_READ, self._drain)
+        self._woken = False  # a wake-up is on its way; only a hint that saves further ones
         self._running = True
         self.before_wait: Callback | None = None
 
@@ -62,6 +63,9 @@ class Loop:
     def post(self, callback: Callback) -> None:
         """Runs a callback in the loop, soon. Callable from any thread and from signal handlers."""
         self._posted.append(callback)
+        if self._woken:
+            return
+        self._woken = True
         try:
             self._wake_out.send(b"\0")
         except (BlockingIOError, InterruptedError):
@@ -121,11 +125,12 @@ class Loop:
                 _guarded(callback)
 
     def _drain(self, _: Any) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError, InterruptedError):
             while self._wake_in.recv(4096):
                 pass
-        except (BlockingIOError, InterruptedError):
-            pass
+        # Only now, with the pipe empty, and before the callbacks are taken. Were it cleared first, a wake-up sent in
+        # between would be read away here while `_woken` says one is on its way, and nobody would ever send another.
+        self._woken = False
 
 
 def _guarded(callback: Callback) -> None:

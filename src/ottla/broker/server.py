@@ -77,7 +77,7 @@ class Server:
         self._connections: set[Connection] = set()
         self._failure: OSError | None = None
         listener.setblocking(False)
-        self.loop.before_wait = self._send_all
+        self.loop.before_wait = self._end_turn
         self._watch_listener()
 
     def run(self) -> None:
@@ -138,6 +138,10 @@ class Server:
                 self._connections.add(Connection(self, sock, str(address[0])))
             except OSError:
                 sock.close()  # the client has gone already
+
+    def _end_turn(self) -> None:
+        self.broker.flusher.submit()
+        self._send_all()
 
     def _send_all(self) -> None:
         while self.unsent:

@@ -48,6 +48,7 @@ class Flusher:
         self._post = post
         self._failed = failed
         self._condition = threading.Condition()
+        self._gathered: dict[Syncable, list[Callback]] = {}
         self._waiting: dict[Syncable, list[Callback]] = {}
         self._syncing: set[Syncable] = set()
         self._threads: list[threading.Thread] = []
@@ -56,24 +57,39 @@ class Flusher:
         self._broken = False
 
     def flush(self, what: Syncable, done: Callback | None = None) -> None:
-        """Makes everything written to `what` so far durable, then calls `done` in the event loop."""
+        """Makes everything written to `what` so far durable, then calls `done` in the event loop.
+
+        Takes effect with the next `submit`. Both belong to the event loop's thread.
+        """
+        callbacks = self._gathered.setdefault(what, [])
+        if done is not None:
+            callbacks.append(done)
+
+    def submit(self) -> None:
+        """Hands over what was gathered, once a turn of the loop: its requests wake the threads, and sync, together."""
+        if not self._gathered:
+            return
+        gathered, self._gathered = self._gathered, {}
         with self._condition:
             if self._closed or self._broken:
                 return  # too late to promise anything; whoever stops the broker has synced what matters
-            callbacks = self._waiting.setdefault(what, [])
-            if done is not None:
-                callbacks.append(done)
-            if self._idle:
-                # Counted down here and not by the thread that wakes: two flushes at once must not both rely on it.
-                self._idle -= 1
-                self._condition.notify()
-            elif len(self._threads) < THREADS_MAX:
-                thread = threading.Thread(target=self._run, name=f"flusher-{len(self._threads)}", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+            for what, callbacks in gathered.items():
+                self._waiting.setdefault(what, []).extend(callbacks)
+                self._wake_one()
+
+    def _wake_one(self) -> None:
+        if self._idle:
+            # Counted down here and not by the thread that wakes: two flushes at once must not both rely on it.
+            self._idle -= 1
+            self._condition.notify()
+        elif len(self._threads) < THREADS_MAX:
+            thread = threading.Thread(target=self._run, name=f"flusher-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def close(self) -> None:
         """Syncs what is still waiting and ends the threads. The last callbacks are posted as ever."""
+        self.submit()
         with self._condition:
             self._closed = True
             self._condition.notify_all()
