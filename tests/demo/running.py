@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -78,8 +79,9 @@ class RunningDemo:
     def child(self, name: str) -> psutil.Process:
         """The process of one of its children, by the name of `PROGRAMS`."""
         for child in psutil.Process(self.process.pid).children():
-            if any(PROGRAMS[name] == argument for argument in child.cmdline()):
-                return child
+            with suppress(psutil.NoSuchProcess):  # one that was just killed
+                if PROGRAMS[name] in child.cmdline():
+                    return child
         raise AssertionError(f"the demo has no running child {name}")
 
     def children(self) -> list[psutil.Process]:

@@ -239,7 +239,7 @@ def test_a_record_that_is_no_event_must_be_dead_lettered_by_every_listener(datab
     said.dead["notifications"][place] = DeadLetter(place, "", None, "no Avro")
     books = databases.audit(said)
     assert books.balanced
-    assert any("1 records in the topics are no events" in note for note in books.notes)
+    assert any("1 record in the topics is no event" in note for note in books.notes)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ from ottla.serde.serializer import Serializer
 from ottla.testing import Broker
 from shop.demo.audit import LISTENS
 from shop.demo.said import TOPICS
+from shop.orders.domain import order_id_of
 from tests.demo.running import RunningDemo
 
 
@@ -68,6 +71,28 @@ def test_bad_records_on_every_topic_become_dead_letters_and_the_orders_go_on(
             assert headers["kafka_dlt-original-topic"] == topic.encode()
             assert headers["kafka_dlt-exception-message"]
             assert letter.key == b"bad record"
+
+
+def test_an_event_that_a_service_cannot_handle_is_dead_lettered_and_the_books_say_so(tmp_path: Path) -> None:
+    with RunningDemo(tmp_path, "--exit", "--limit", "1") as demo:
+        assert demo.finish()[0] == 0
+    # From now on, the shipping database refuses one order, however often it is tried.
+    refused = order_id_of("536366")
+    with closing(sqlite3.connect(tmp_path / "db" / "shipping.db")) as database:
+        database.execute(
+            f"CREATE TRIGGER no_van BEFORE INSERT ON shipments WHEN NEW.order_id = '{refused}' "
+            "BEGIN SELECT RAISE(ABORT, 'the van is broken'); END"
+        )
+    with RunningDemo(tmp_path, "--exit", "--limit", "8") as demo:
+        status, summary = demo.finish()
+    assert status == 0, summary
+    outcomes = summary["orders"]["outcomes"]
+    assert outcomes["dead_lettered"] == 1
+    assert outcomes["in_flight"] == 0
+    assert outcomes["shipped"] > 1
+    (note,) = summary["books"]["notes"]
+    assert note.startswith("shipping gave up on 1 event ")
+    assert note.endswith("the van is broken")
 
 
 def schema_header_of_order_created(registry: RegistryClient) -> bytes:

@@ -10,14 +10,17 @@ from ottla.testing import Broker
 from tests.demo.orders_file import write_orders
 from tests.demo.running import RunningDemo
 
+INVOICES = 200
 # Fast enough to have orders everywhere at the moment of the kill, slow enough that many are yet to come.
-FLOW = ("--exit", "--rate", "60/s", "--limit", "300")
+FLOW = ("--exit", "--rate", "60/s", "--limit", str(INVOICES))
 MID_FLOW_ORDERS = 25
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def orders_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_orders(tmp_path_factory.mktemp("orders") / "orders.csv", copies=3))
+    return str(write_orders(tmp_path_factory.mktemp("orders") / "orders.csv", copies=2))
 
 
 def reach_mid_flow(demo: RunningDemo) -> None:
@@ -29,7 +32,7 @@ def expect_balanced_books(demo: RunningDemo, **restarts: int) -> None:
     assert summary["balanced"], summary["books"]["discrepancies"]
     assert status == 0
     assert summary["restarts"] == restarts
-    assert summary["invoices"]["read"] == 300
+    assert summary["invoices"]["read"] == INVOICES
     assert summary["orders"]["outcomes"]["in_flight"] == 0
     assert summary["orders"]["outcomes"]["dead_lettered"] == 0
 

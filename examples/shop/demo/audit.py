@@ -374,7 +374,9 @@ class _Audit:
         self.group = "records that are no events / dead letters"
         strangers = self.said.strangers
         if strangers:
-            self.books.notes.append(f"{len(strangers)} records in the topics are no events of the shop.")
+            count = len(strangers)
+            are = "record in the topics is no event" if count == 1 else "records in the topics are no events"
+            self.books.notes.append(f"{count:,} {are} of the shop.")
         for service, topics in LISTENS.items():
             dead = self.said.dead.get(service, {})
             handles = {event_type(cls).name for cls in HANDLES[service]}
@@ -387,8 +389,8 @@ class _Audit:
             given_up = [letter for place, letter in dead.items() if place not in strangers]
             if given_up:
                 self.books.notes.append(
-                    f"{service} gave up on {len(given_up)} events, they are in the -dlq topics; the first: "
-                    f"{given_up[0].event_id}: {given_up[0].reason}"
+                    f"{service} gave up on {len(given_up):,} event{'s' * (len(given_up) != 1)} (see the topics -dlq); "
+                    f"the first: {given_up[0].event_id}: {given_up[0].reason}"
                 )
 
 

@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ottla.errors import OttlaError
 from shop.invoices import Invoice
 
 _WAITING_PER_CONNECTION = 64
@@ -182,7 +183,7 @@ class Loader:
         return None
 
 
-class UnexpectedAnswer(Exception):
+class UnexpectedAnswer(OttlaError):
     """The shop answered something that is neither yes nor a reasoned no: a defect, not bad input."""
 
 

@@ -20,7 +20,6 @@ class RestWatcher(threading.Thread):
         since: When the shop was first seen at rest, on the clock of `time.monotonic()`; None while something moves.
         moved_at: When an offset was last seen to have changed.
         behind: Records each service has still to finish.
-        dead_letters: Records in the dead-letter topics.
         trouble: Why the last question had no answer.
     """
 
@@ -33,7 +32,6 @@ class RestWatcher(threading.Thread):
         self.since: float | None = None
         self.moved_at = time.monotonic()
         self.behind: Mapping[str, int] = {}
-        self.dead_letters = 0
         self.trouble: str | None = None
 
     def begin(self) -> None:
@@ -59,7 +57,7 @@ class RestWatcher(threading.Thread):
         now = time.monotonic()
         if self._seen != (look.ends, look.behind):
             self._seen, self.moved_at, self.since = (look.ends, look.behind), now, None
-        self.behind, self.dead_letters = look.behind, look.dead_letters
+        self.behind = look.behind
         if not look.settled:
             self.since = None
         elif self.since is None:

@@ -19,13 +19,11 @@ class Look:
         ends: Where the topics end.
         behind: How many records each service has still to finish.
         settled: Whether nothing will move any more by itself.
-        dead_letters: How many records lie in the dead-letter topics.
     """
 
     ends: Offsets
     behind: Mapping[str, int]
     settled: bool
-    dead_letters: int
 
 
 class Quiet:
@@ -50,8 +48,7 @@ class Quiet:
         ends = self._ends()
         behind = {service: self._behind(service, topics, ends) for service, topics in self._listens.items()}
         settled = not any(behind.values()) and self._ends() == ends
-        dead = self._admin.end_offsets([f"{topic}-dlq" for topic in self._topics])
-        return Look(ends, behind, settled, sum(dead.values()))
+        return Look(ends, behind, settled)
 
     def _ends(self) -> Offsets:
         return self._admin.end_offsets(self._topics)
