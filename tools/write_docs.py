@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def apis() -> str:
     """The broker's APIs and versions."""
-    from ottla.broker.api import HANDLERS
+    from ottla.broker.api.table import HANDLERS
 
     rows = ["| key | API | versions |", "|---|---|---|"]
     for key, (api, _) in sorted(HANDLERS.items()):

@@ -7,7 +7,7 @@ import struct
 import threading
 from pathlib import Path
 
-from ottla.broker.api import HANDLERS
+from ottla.broker.api.table import HANDLERS
 from ottla.broker.config import BrokerConfig
 from ottla.broker.server import Server
 from ottla.broker.wire.compiler import reader, writer

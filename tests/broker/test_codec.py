@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ottla.broker.api import HANDLERS
+from ottla.broker.api.table import HANDLERS
 from ottla.broker.wire.compiler import reader, writer
 from ottla.broker.wire.primitives import MalformedMessage, read_uvarint, uvarint
 from ottla.broker.wire.schema import Api, Field, Message, parse_table

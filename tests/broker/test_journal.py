@@ -66,3 +66,21 @@ def test_a_grown_journal_is_written_anew_from_the_state(path: Path, monkeypatch:
     journal.close()
     assert seen[0] == ["state", 1]
     assert seen[-1] == ["last"]
+
+
+def test_a_disk_too_full_to_write_it_anew_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, _ = opened(path, [["state"]])
+    journal._limit = 0
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal_module.os, "replace", full)
+        journal.append(["d"])
+    journal.append(["e"])
+    journal.close()
+    journal, seen = opened(path)
+    journal.close()
+    assert seen[-2:] == [["d"], ["e"]]
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name]

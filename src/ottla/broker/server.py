@@ -17,8 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ottla.broker.api import HANDLERS
 from ottla.broker.api.api_versions import unsupported_version
+from ottla.broker.api.table import HANDLERS
 from ottla.broker.broker import Broker
 from ottla.broker.config import BrokerConfig
 from ottla.broker.connection import Call, Connection

@@ -41,6 +41,7 @@ class Journal:
     def __init__(self, path: Path, replay: Callable[[Entry], None], snapshot: Callable[[], Iterable[Entry]]) -> None:
         self.path = path
         self._snapshot = snapshot
+        self._folder_dirty = False
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._size = self._recover(replay)
         self._limit = max(COMPACT_ABOVE_BYTES, 4 * self._size)
@@ -62,19 +63,35 @@ class Journal:
             raise
         self._size += len(data)
         if self._size > self._limit:
-            self.compact()
+            try:
+                self.compact()
+            except OSError as error:
+                # The records are in the old file, which goes on being used: a disk too full for a second copy must not
+                # make what has just been written look as if it had not been.
+                self._limit = 2 * self._size
+                logger.warning("%s could not be written anew, going on with it as it is: %s", self.path, error)
 
     def compact(self) -> None:
-        """Writes the present state to a new file and puts it in place of the old one. Blocks; rare."""
+        """Writes the present state to a new file and puts it in place of the old one. Blocks; rare.
+
+        Raises:
+            OSError: The old file is in place and in use, as before.
+        """
         fresh = self.path.with_suffix(".new")
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         data = b"".join(map(_encode, self._snapshot()))
-        written = 0
-        while written < len(data):
-            written += os.pwrite(fd, data[written:], written)
-        os.fsync(fd)
-        os.replace(fresh, self.path)
-        sync_folder(self.path.parent)
+        try:
+            written = 0
+            while written < len(data):
+                written += os.pwrite(fd, data[written:], written)
+            os.fsync(fd)
+            os.replace(fresh, self.path)
+        except OSError:
+            os.close(fd)
+            fresh.unlink(missing_ok=True)
+            raise
+        # From here on the new file is the journal; that its name is durable is the next sync's business.
+        self._folder_dirty = True
         # The flusher may be syncing the descriptor right now; dup2 swaps the file beneath it without ever closing it.
         os.dup2(fd, self._fd, inheritable=False)
         os.close(fd)
@@ -86,6 +103,9 @@ class Journal:
 
     def sync(self) -> None:
         sync_file(self._fd)
+        if self._folder_dirty:
+            self._folder_dirty = False
+            sync_folder(self.path.parent)
 
     def synced(self, mark: object) -> None:
         """Nothing to do: readers see the state in memory."""
