@@ -10,6 +10,7 @@ from ottla.processes import Command, LineReady, ServiceEntry, ensure_port_free, 
 from ottla.settings import is_configured, load_settings
 
 HOST = "127.0.0.1"
+CRASHED_MEMBER_TIMEOUT_S = "10"
 BROKER = "broker"
 REGISTRY = "registry"
 OURSELVES = "dev"
@@ -65,6 +66,9 @@ def make_plan(config: Path, data: Path | None, *, broker_port: int, registry_por
         registry = f"http://{HOST}:{_port('schema registry', registry_port, '--registry-port')}"
         servers.append(_registry(registry, kafka, folder))
         environment["OTTLA_REGISTRY__URL"] = registry
+    if not is_configured("listener.session_timeout_s", directory=folder):
+        # A crashed service comes back at once here; its group should not wait Kafka's 45 s for the one that died.
+        environment["OTTLA_LISTENER__SESSION_TIMEOUT_S"] = CRASHED_MEMBER_TIMEOUT_S
     names = {server.name for server in servers}
     return Plan(
         folder=folder,
