@@ -7,6 +7,7 @@ except in CI (CI=true), where every one of Apache Kafka, PostgreSQL and Redis mu
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -154,6 +155,15 @@ def redis(request: pytest.FixtureRequest) -> Iterator[Redis]:
     _count_for(request, f"{server.name} {server.version}")
     yield server
     server.close()
+
+
+def pytest_configure() -> None:
+    """Lets Ctrl-C reach the programs that tests start, however this run was started.
+
+    A shell that runs something in the background lets it ignore SIGINT, and every child inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
