@@ -71,7 +71,9 @@ def test_an_order_accepted_without_kafka_is_confirmed_by_none_and_sent_on_later(
     assert "repeating the request is safe" in answer.json()["detail"]
     shop.broker.start()
     order_id = eventually(lambda: accepted(shop, "patient"), within_s=60, what="an acknowledgement")
-    eventually(lambda: shop.status(order_id) == "shipped", within_s=60, what="a shipped order")
+    # The notification is the last event of an order, and comes after its status says "shipped".
+    eventually(lambda: "NotificationSent" in shop.history(order_id), within_s=60, what="the whole way of an order")
+    assert shop.status(order_id) == "shipped"
     assert Counter(shop.history(order_id)) == ONCE_EACH
 
 
@@ -95,7 +97,9 @@ def test_an_order_whose_service_died_before_publishing_is_published_at_the_next_
     shop.broker.start()
     shop.start("orders")
     shop.supervisor.wait_ready("orders", timeout_s=60)
-    eventually(lambda: shop.status(row["order_id"]) == "shipped", within_s=60, what="a shipped order")
+    # The notification is the last event of an order, and comes after its status says "shipped".
+    eventually(lambda: "NotificationSent" in shop.history(row["order_id"]), within_s=60, what="the whole way of an order")
+    assert shop.status(row["order_id"]) == "shipped"
     assert Counter(shop.history(row["order_id"])) == ONCE_EACH
 
 
