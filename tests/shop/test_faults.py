@@ -98,7 +98,9 @@ def test_an_order_whose_service_died_before_publishing_is_published_at_the_next_
     shop.start("orders")
     shop.supervisor.wait_ready("orders", timeout_s=60)
     # The notification is the last event of an order, and comes after its status says "shipped".
-    eventually(lambda: "NotificationSent" in shop.history(row["order_id"]), within_s=60, what="the whole way of an order")
+    eventually(
+        lambda: "NotificationSent" in shop.history(row["order_id"]), within_s=60, what="the whole way of an order"
+    )
     assert shop.status(row["order_id"]) == "shipped"
     assert Counter(shop.history(row["order_id"])) == ONCE_EACH
 
