@@ -1,11 +1,11 @@
 """Takes records from Kafka, feeds the partitions, commits what is finished.
 
-Threads: one consumer thread owns the consumer (it polls, commits, pauses and answers rebalances); the event loop owns
-the partitions' tasks; sync handlers run in a pool. The consumer thread never runs a handler, so a slow one never costs
-the group membership.
+Threads: one consumer thread owns the consumer (it polls, commits, pauses and answers rebalances) and feeds the
+partitions; plain handlers run on a pool of threads, async ones on the event loop. The consumer thread never runs a
+handler, so a slow one never costs the group membership.
 
 A revoke, step by step: the group asks for a partition back while poll() is inside this thread's callback -> the
-callback asks the event loop to stop the partition and waits -> the record in hand finishes, its outputs are
+callback stops the partition and waits -> the record in hand finishes, its outputs are
 acknowledged -> the position is committed synchronously -> the callback returns, and only then may another member start
 there. A commit sent before the last acknowledgement would be below the position, never above it.
 """
@@ -25,10 +25,12 @@ import msgspec
 from ottla.kafka.consumer import TopicPartition, group_consumer
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import Message
+from ottla.listeners.async_partition import AsyncPartition
 from ottla.listeners.declaration import Listener
 from ottla.listeners.hooks import Conditions, Observer
-from ottla.listeners.partition import PartitionWorker
+from ottla.listeners.partition import Partition
 from ottla.listeners.record import RecordProcessor
+from ottla.listeners.sync_partition import SyncPartition
 from ottla.settings import Settings
 
 POLL_S = 0.1
@@ -78,7 +80,7 @@ class ListenerRunner:
         self._topics = sorted(frozenset().union(*(listener.topics for listener in listeners)))
         self._async_topics = {topic for one in listeners if one.is_async for topic in one.topics}
         self._batches = {topic: max(one.batch for one in listeners if topic in one.topics) for topic in self._topics}
-        self._workers: dict[Place, PartitionWorker] = {}
+        self._workers: dict[Place, Partition] = {}
         self._executor = concurrent.futures.ThreadPoolExecutor(
             self._limits.sync_threads or 32, thread_name_prefix=f"{service}-handler"
         )
@@ -156,14 +158,12 @@ class ListenerRunner:
                 batches.setdefault((message.topic(), message.partition()), []).append(message)
             else:
                 self._partition_error(message)
-        fed: list[tuple[PartitionWorker, list[Message]]] = []
         for place, messages in batches.items():
             worker = self._workers.get(place)
             if worker is None:  # Revoked within this very batch: the next owner gets these.
                 continue
             worker.tracker.received([message.offset() for message in messages])
-            fed.append((worker, messages))
-        self._on_loop(_feed, fed)
+            worker.feed(messages)
 
     def _steer_flow(self) -> None:
         """Pauses the partitions that are behind, resumes those that have caught up: memory stays bounded, and the
@@ -211,20 +211,19 @@ class ListenerRunner:
         self._broker_away = False
         self._conditions.clear_condition("broker")
 
+    def _partition(self, topic: str, partition: int) -> Partition:
+        if topic in self._async_topics:
+            assert self._loop is not None, "set before the consumer thread starts"
+            return AsyncPartition(topic, partition, self._processor, self._loop, self._batches[topic])
+        return SyncPartition(topic, partition, self._processor, self._executor, self._batches[topic])
+
     # ------------------------------------------------------------------ callbacks, inside poll() and close()
 
     def _assigned(self, _consumer: Any, partitions: list[Any]) -> None:
         for one in partitions:
-            worker = PartitionWorker(
-                one.topic,
-                one.partition,
-                self._processor,
-                self._executor,
-                is_async=one.topic in self._async_topics,
-                batch=self._batches[one.topic],
-            )
+            worker = self._partition(one.topic, one.partition)
             self._workers[one.topic, one.partition] = worker
-            self._on_loop(worker.start)
+            worker.start()
         if partitions:
             self._log.info("assigned %s", _places(partitions))
         self._conditions.clear_condition("group")
@@ -242,25 +241,25 @@ class ListenerRunner:
         for one in partitions:
             worker = self._workers.pop((one.topic, one.partition), None)
             if worker is not None:
-                self._on_loop(worker.cancel)
+                worker.cancel()
 
     def _release(self, places: list[Place]) -> None:
         """Stops the partitions, waits for what is in hand within the deadline, commits, forgets them."""
         workers = [(place, worker) for place in places if (worker := self._workers.get(place)) is not None]
-        if not workers or self._loop is None:
+        if not workers:
             return
-        drained = asyncio.run_coroutine_threadsafe(_stop_all([worker for _, worker in workers]), self._loop)
         deadline = time.monotonic() + self._limits.drain_timeout_s
-        try:
-            drained.result(self._limits.drain_timeout_s)
-        except concurrent.futures.TimeoutError:
+        for _, worker in workers:
+            worker.stop()
+        late = [worker for _, worker in workers if not worker.wait_stopped(max(0.0, deadline - time.monotonic()))]
+        if late:
             self._log.warning(
-                "records still in hand after %.1f s (listener.drain_timeout_s) will be delivered again",
+                "records still in hand after %.1f s (listener.drain_timeout_s) will be delivered again: %s",
                 self._limits.drain_timeout_s,
+                _places(late),
             )
-            drained.cancel()
-            for _, worker in workers:
-                self._on_loop(worker.cancel)
+            for worker in late:
+                worker.cancel()
         # The outputs of finished handlers may be on their way still.
         self._producer.flush(max(0.0, deadline - time.monotonic()))
         offsets = []
@@ -302,19 +301,6 @@ class ListenerRunner:
     def _partition_error(self, message: Any) -> None:
         error = message.error()
         self._log.warning("%s[%s]: %s", message.topic(), message.partition(), error.str())
-
-    def _on_loop(self, function: Any, *arguments: Any) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, *arguments)
-
-
-def _feed(fed: list[tuple[PartitionWorker, list[Message]]]) -> None:
-    for worker, messages in fed:
-        worker.feed(messages)
-
-
-async def _stop_all(workers: list[PartitionWorker]) -> None:
-    await asyncio.gather(*(worker.stop() for worker in workers))
 
 
 def _places(partitions: list[Any]) -> str:
