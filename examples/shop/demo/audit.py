@@ -388,9 +388,10 @@ class _Audit:
                 self.compare("records that are no events", awaited, f"dead letters of {service}", awaited & dead.keys())
             given_up = [letter for place, letter in dead.items() if place not in strangers]
             if given_up:
+                first_line = given_up[0].reason.partition("\n")[0]
                 self.books.notes.append(
                     f"{service} gave up on {len(given_up):,} event{'s' * (len(given_up) != 1)} (see the topics -dlq); "
-                    f"the first: {given_up[0].event_id}: {given_up[0].reason}"
+                    f"the first: {given_up[0].event_id}: {first_line}"
                 )
 
 
