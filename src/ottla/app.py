@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -34,6 +35,9 @@ from ottla.settings import Settings, load_settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Hook = Callable[[], Awaitable[None] | None]
+
+LAST_FLUSH_S = 1.0
+"""What a stop gives the producer in any case, however long the listeners took."""
 
 WAIT_S = 1.0
 """Between two looks for a broker or a registry that is not there yet."""
@@ -312,12 +316,13 @@ class App:
 
     async def _close(self) -> None:
         self._up.clear()
+        deadline = time.monotonic() + self.settings.listener.drain_timeout_s
         if self._runner is not None:
             await self._runner.stop()
             self._runner = None
         if self._producer is not None:
             producer, self._producer, self._outputs = self._producer, None, None
-            left = await asyncio.to_thread(producer.close, self.settings.listener.drain_timeout_s)
+            left = await asyncio.to_thread(producer.close, max(LAST_FLUSH_S, deadline - time.monotonic()))
             if left:
                 self._log.error("%d records were not acknowledged before the service stopped", left)
         # The last opened closes first, as in a stack of context managers.

@@ -260,8 +260,9 @@ class ListenerRunner:
             )
             for worker in late:
                 worker.cancel()
-        # The outputs of finished handlers may be on their way still.
-        self._producer.flush(max(0.0, deadline - time.monotonic()))
+        if not self._broker_away:
+            # The outputs of finished handlers may be on their way still.
+            self._producer.flush(max(0.0, deadline - time.monotonic()))
         offsets = []
         for place, worker in workers:
             position = worker.tracker.position
@@ -269,13 +270,20 @@ class ListenerRunner:
                 offsets.append(TopicPartition(*place, position))
             del self._workers[place]
         if offsets:
+            self._commit_last(offsets)
+
+    def _commit_last(self, offsets: list[Any]) -> None:
+        """Commits partitions that are being given back. Where that fails, their last records are handled, but the
+        group does not know: they are delivered again, which at-least-once allows. Nothing is lost."""
+        failure: object = "no broker answers"
+        if not self._broker_away:  # A commit would wait for one far beyond any deadline.
             try:
                 self._consumer.commit(offsets=offsets, asynchronous=False)
+                return
             except Exception as error:
-                # The records are handled, the group does not know: they are delivered again, which at-least-once
-                # allows. Nothing is lost.
-                self._log.warning("offsets of %s could not be committed: %s", [str(p) for p, _ in workers], error)
-                self._observer.commit_failed()
+                failure = error
+        self._observer.commit_failed()
+        self._log.warning("last offsets of %s could not be committed: %s", _places(offsets), failure)
 
     def _committed(self, error: Any, partitions: list[Any]) -> None:
         failure = error or next((one.error for one in partitions if one.error), None)
