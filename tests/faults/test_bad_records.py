@@ -16,7 +16,7 @@ from ottla.processes import free_ports
 from ottla.registry.client import RegistryClient
 from ottla.serde.serializer import Serializer
 from ottla.testing import Broker
-from shop.demo.audit import LISTENS
+from shop.demo.expectations import LISTENS
 from shop.demo.said import TOPICS
 from shop.orders.domain import order_id_of
 from tests.demo.running import RunningDemo

@@ -14,33 +14,12 @@ from dataclasses import dataclass, field
 
 from ottla import event_type
 from shop import events
+from shop.demo.expectations import ANSWERS, HANDLES, LISTENS
 from shop.demo.ledgers import Ledgers, Pieces
 from shop.demo.loader import Answer
 from shop.demo.said import CLASSES, Place, Said
 from shop.events import OrderCancelled, OrderCreated, ShopEvent
 
-# Which events each service handles. Written down once more on purpose: a handler that goes missing must be noticed.
-HANDLES: Mapping[str, tuple[type[ShopEvent], ...]] = {
-    "orders": events.ALL,
-    "inventory": (events.OrderCreated, events.OrderCancelled, events.PaymentDeclined),
-    "payments": (events.InventoryReserved,),
-    "shipping": (events.PaymentAuthorized, events.OrderCancelled),
-    "notifications": (
-        events.ShipmentDispatched,
-        events.PaymentDeclined,
-        events.InventoryRejected,
-        events.OrderCancelled,
-    ),
-}
-ANSWERS: Mapping[str, tuple[type[ShopEvent], ...]] = {
-    "inventory": (events.InventoryReserved, events.InventoryRejected, events.InventoryReleased),
-    "payments": (events.PaymentAuthorized, events.PaymentDeclined),
-    "shipping": (events.ShipmentDispatched,),
-    "notifications": (events.NotificationSent,),
-}
-LISTENS: Mapping[str, frozenset[str]] = {
-    service: frozenset(event_type(cls).topic for cls in classes) for service, classes in HANDLES.items()
-}
 OUTCOMES = ("shipped", "cancelled", "declined", "out_of_stock", "dead_lettered", "in_flight")
 CONFLICT = "conflicts_with_known_invoice"
 

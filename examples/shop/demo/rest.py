@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from ottla import KafkaSettings, OttlaError
-from shop.demo.audit import LISTENS
+from shop.demo.expectations import LISTENS
 from shop.demo.settle import Offsets, Quiet
 
 _EVERY_S = 0.25
