@@ -76,6 +76,9 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         commit_interval_s: Offsets of finished records are committed at least this often.
+        fetch_min_bytes, fetch_wait_s: The broker answers a fetch when so many bytes have arrived, or after so long
+            (Kafka's fetch.min.bytes and fetch.max.wait.ms). The defaults give each record at once; larger values
+            trade that for fewer, larger batches, which cost everybody much less.
         batch_records: Records asked of the client library at once.
         buffered_records_max: Records waiting per partition before that partition is paused.
         drain_timeout_s: How long a revoke or a shutdown waits for records in hand.
@@ -86,6 +89,8 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     commit_interval_s: float = 0.5
+    fetch_min_bytes: int = 1
+    fetch_wait_s: float = 0.5
     batch_records: int = 1000
     buffered_records_max: int = 2000
     drain_timeout_s: float = 10.0

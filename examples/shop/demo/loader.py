@@ -56,7 +56,7 @@ class Loader:
         host: str,
         port: int,
         *,
-        connections: int = 8,
+        connections: int = 24,
         rate: float | None = None,
         known: Collection[str] = frozenset(),
     ) -> None:

@@ -106,8 +106,6 @@ class Pipeline:
 
     def broker_command(self) -> Command:
         arguments = ["--data", str(self.data / "broker"), "--host", HOST, "--port", str(self.broker_port)]
-        # Handed to the system at once, to the disk every second: kill -9 loses nothing, only a power cut might.
-        arguments += ["--flush", "interval"]
         return Command(
             "broker",
             python("-m", "ottla.broker", *arguments),
@@ -132,6 +130,7 @@ class Pipeline:
             python("-m", "ottla.cli", "run", service.run, "--app-dir", str(EXAMPLES), "--name", service.name),
             env={
                 **_LEAN,
+                **_THROUGHPUT,
                 # A service that was killed is missed, and its partitions given to its successor, after this long.
                 "OTTLA_LISTENER__SESSION_TIMEOUT_S": "6",
                 "OTTLA_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap_servers,
@@ -163,3 +162,12 @@ class Pipeline:
 
 # One memory arena per core pays off for number crunching, not here: it costs each process some 10 MB.
 _LEAN = {"MALLOC_ARENA_MAX": "2"}
+
+# The demo is there to carry many orders on few cores. A service takes what arrives within 50 ms together, in one
+# transaction; and since each of these services lets one transaction write at a time, more threads than one would only
+# wait for each other.
+_THROUGHPUT = {
+    "OTTLA_LISTENER__FETCH_MIN_BYTES": "50000",
+    "OTTLA_LISTENER__FETCH_WAIT_S": "0.05",
+    "OTTLA_LISTENER__SYNC_THREADS": "1",
+}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -169,6 +170,10 @@ class Server(uvicorn.Server):
             return
         await start
         if not self.should_exit and not self.start_failed:
+            # What has been imported and built by now lives as long as the process: the collector need not look at it
+            # again and again.
+            gc.collect()
+            gc.freeze()
             host = f"[{self.place.host}]" if ":" in self.place.host else self.place.host
             print(f"{self.place.service} ready on http://{host}:{self.listener.getsockname()[1]}", flush=True)
 

@@ -45,6 +45,8 @@ def group_consumer(
             session_timeout_ms=int(listener.session_timeout_s * 1000),
             heartbeat_interval_ms=int(min(3.0, listener.session_timeout_s / 3) * 1000),
             max_poll_interval_ms=int(max(listener.max_poll_interval_s, listener.session_timeout_s) * 1000),
+            fetch_min_bytes=listener.fetch_min_bytes,
+            fetch_wait_max_ms=int(listener.fetch_wait_s * 1000),
             # librdkafka's default of one second cuts a fast consumer to an eighth: once its queue is full it does not
             # look again for that long.
             fetch_queue_backoff_ms=5,
