@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ottla.app import App as App
+    from ottla.errors import BrokerUnavailable as BrokerUnavailable
     from ottla.errors import ConfigurationError as ConfigurationError
     from ottla.errors import DecodeError as DecodeError
     from ottla.errors import EncodeError as EncodeError
@@ -25,12 +26,18 @@ if TYPE_CHECKING:
     from ottla.events import event as event
     from ottla.events import event_type as event_type
     from ottla.events import new_event_id as new_event_id
+    from ottla.events import read_envelope as read_envelope
+    from ottla.kafka.admin import Admin as Admin
+    from ottla.kafka.reader import TopicReader as TopicReader
+    from ottla.kafka.reader import read_topic as read_topic
     from ottla.kafka.record import Record as Record
     from ottla.kafka.record import RecordMetadata as RecordMetadata
     from ottla.listeners.context import Context as Context
     from ottla.listeners.retry import Retry as Retry
     from ottla.listeners.retry import exponential as exponential
     from ottla.listeners.retry import fixed as fixed
+    from ottla.registry.client import RegistryClient as RegistryClient
+    from ottla.serde.deserializer import Deserializer as Deserializer
     from ottla.settings import DatabaseSettings as DatabaseSettings
     from ottla.settings import HttpSettings as HttpSettings
     from ottla.settings import KafkaSettings as KafkaSettings
@@ -52,9 +59,15 @@ _HOMES = {
     "event": "events",
     "event_type": "events",
     "new_event_id": "events",
-    # records
+    "read_envelope": "events",
+    # topics, groups and records, for tools
+    "Admin": "kafka.admin",
+    "Deserializer": "serde.deserializer",
     "Record": "kafka.record",
     "RecordMetadata": "kafka.record",
+    "RegistryClient": "registry.client",
+    "TopicReader": "kafka.reader",
+    "read_topic": "kafka.reader",
     # settings
     "DatabaseSettings": "settings",
     "HttpSettings": "settings",
@@ -64,6 +77,7 @@ _HOMES = {
     "Settings": "settings",
     "load_settings": "settings",
     # errors
+    "BrokerUnavailable": "errors",
     "ConfigurationError": "errors",
     "DecodeError": "errors",
     "EncodeError": "errors",

@@ -9,9 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from ottla import KafkaSettings
-from ottla.registry.client import RegistryClient
-from ottla.serde.deserializer import Deserializer
+from ottla import Deserializer, KafkaSettings, RegistryClient
 from shop.demo.audit import Books, audit
 from shop.demo.ledgers import read_ledgers
 from shop.demo.loader import Answer

@@ -52,8 +52,7 @@ def remember_the_shop(data: Path, bootstrap_servers: str | None) -> None:
 
 
 def _compare(data: Path, bootstrap_servers: str, known: set[str]) -> None:
-    from ottla import KafkaSettings
-    from ottla.kafka.admin import Admin
+    from ottla import Admin, KafkaSettings
     from shop.demo.said import TOPICS
 
     kafka = KafkaSettings(bootstrap_servers=bootstrap_servers)
@@ -76,7 +75,7 @@ def _compare(data: Path, bootstrap_servers: str, known: set[str]) -> None:
 
 def _an_order_of(kafka: KafkaSettings, topic: str) -> set[str]:
     """The order of one record of the topic; nothing if all were deleted by retention."""
-    from ottla.kafka.reader import TopicReader
+    from ottla import TopicReader
 
     with TopicReader(kafka, topic) as reader:
         for record in reader.until_end():

@@ -14,11 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
-from ottla import KafkaSettings, Record, derived_event_id, event_type
+from ottla import Admin, KafkaSettings, Record, derived_event_id, event_type, read_envelope, read_topic
 from ottla.errors import DecodeError
-from ottla.events import read_envelope
-from ottla.kafka.admin import Admin
-from ottla.kafka.reader import read_topic
 from shop import events
 from shop.events import ShopEvent
 

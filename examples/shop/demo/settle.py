@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ottla import KafkaSettings
-from ottla.kafka.admin import Admin
+from ottla import Admin, KafkaSettings
 
 Offsets = dict[tuple[str, int], int]
 
