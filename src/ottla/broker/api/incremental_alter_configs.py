@@ -6,7 +6,7 @@ Errors: UNKNOWN_TOPIC_OR_PARTITION, INVALID_CONFIG, INVALID_REQUEST (a setting n
 from __future__ import annotations
 
 from ottla.broker import topic_configs
-from ottla.broker.api.topics import TOPIC_RESOURCE
+from ottla.broker.api.altering import Refusal, alter_topics
 from ottla.broker.broker import Broker
 from ottla.broker.catalog import Topic
 from ottla.broker.connection import Call
@@ -20,32 +20,19 @@ SET, DELETE, APPEND, SUBTRACT = range(4)
 
 
 def handle(broker: Broker, call: Call) -> None:
-    answers = [_alter(broker, wanted, call.body["validate_only"]) for wanted in call.body["resources"]]
-    broker.durable(broker.catalog.journal, lambda: call.reply({"responses": answers}))
+    alter_topics(broker, call, _changed)
 
 
-def _alter(broker: Broker, wanted: Message, validate_only: bool) -> Message:
-    kind, name = wanted["resource_type"], wanted["resource_name"]
-    answer: Message = {"resource_type": kind, "resource_name": name}
-    if kind != TOPIC_RESOURCE:
-        message = "Only topic settings can be changed while the broker runs."
-        return answer | {"error_code": ErrorCode.INVALID_REQUEST, "error_message": message}
-    topic = broker.catalog.topics.get(name)
-    if topic is None:
-        code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-        return answer | {"error_code": code, "error_message": f"The topic '{name}' does not exist."}
+def _changed(topic: Topic, wanted: Message) -> dict[str, str]:
     names = [config["name"] for config in wanted["configs"]]
     if len(set(names)) < len(names):
-        message = "Error due to duplicate config keys"
-        return answer | {"error_code": ErrorCode.INVALID_REQUEST, "error_message": message}
+        raise Refusal(ErrorCode.INVALID_REQUEST, "Error due to duplicate config keys")
     changed = dict(topic.config.values)
     for config in wanted["configs"]:
         fault = _change(topic, changed, config["name"], config["config_operation"], config["value"])
         if fault:
-            return answer | {"error_code": ErrorCode.INVALID_CONFIG, "error_message": fault}
-    if not validate_only:
-        broker.catalog.change(topic, settings=changed)
-    return answer
+            raise Refusal(ErrorCode.INVALID_CONFIG, fault)
+    return changed
 
 
 def _change(topic: Topic, changed: dict[str, str], name: str, operation: int, value: str | None) -> str | None:
