@@ -157,3 +157,9 @@ def test_an_unknown_option_is_wrong_usage(ottla: Ottla) -> None:
     assert shown.status == 2
     assert shown.err.startswith("error: No such option: --nonsense")
     assert "Try: ottla topic list --help" in shown.err
+
+
+def test_help_of_dev_names_the_tables_of_its_configuration(ottla: Ottla) -> None:
+    shown = ottla("dev", "--help").out
+    assert "[services.orders]" in shown
+    assert "[services.NAME]" in shown

@@ -13,7 +13,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def dev(
     config: Annotated[
-        Path, typer.Option("--config", "-c", metavar="FILE", help="Which services: tables [services.NAME].")
+        Path, typer.Option("--config", "-c", metavar="FILE", help=r"Which services: tables \[services.NAME].")
     ] = Path("ottla.toml"),
     data: Annotated[
         Path | None,
@@ -30,12 +30,12 @@ def dev(
     ] = 8081,
     log_level: Annotated[str, typer.Option(help="Least level the services log.")] = "info",
 ) -> None:
-    """Run every service that ottla.toml names, each as its own process, and restart one when its code changes.
+    r"""Run every service that ottla.toml names, each as its own process, and restart one when its code changes.
 
     The embedded broker and the schema registry run too, unless kafka.bootstrap_servers and registry.url are set.
     A service that crashes is started again after a pause that grows. Ctrl-C stops everything.
 
-    A service in ottla.toml: [services.orders], run = "shop.orders:api", and where wanted port = 8000,
+    A service in ottla.toml: \[services.orders], run = "shop.orders:api", and where wanted port = 8000,
     watch = ["shop/orders"] (default: the folder of ottla.toml), env = { NAME = "value" }. Services run in the folder
     of ottla.toml; if that is a package, its modules are imported from the folder above.
     """
