@@ -234,3 +234,20 @@ def test_a_target_without_a_colon_is_explained(ottla: Ottla) -> None:
     shown = ottla("run", "shop.orders")
     assert shown.status == 1
     assert "MODULE:NAME" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [("x = 1\ndef broken(:\n", "SyntaxError: "), ("def f():\n    return 1 / 0\nf()\n", "ZeroDivisionError: division")],
+    ids=["syntax", "exception"],
+)
+def test_a_module_that_fails_on_import_shows_its_own_lines_and_none_of_ours(
+    ottla: Ottla, tmp_path: Path, text: str, fault: str
+) -> None:
+    name = f"failing_{fault.partition(':')[0].lower()}"
+    (tmp_path / f"{name}.py").write_text(text)
+    shown = ottla("run", f"{name}:app")
+    assert shown.status == 1
+    assert shown.err.startswith(f"error: cannot import {name}:\n")
+    assert all(said in shown.err for said in (f"{name}.py", "line 2", fault))
+    assert not any(ours in shown.err for ours in ("importlib", "ottla/cli"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ottla.errors import ConfigurationError
+from ottla.errors import ConfigurationError, OttlaError
 
 
 def locate(target: str, app_dir: Path) -> tuple[ModuleType, Any]:
@@ -17,7 +17,8 @@ def locate(target: str, app_dir: Path) -> tuple[ModuleType, Any]:
 
     Raises:
         ConfigurationError: The text has no such form, no such module or attribute exists, or the module needs a
-            package that is not installed. Any other exception that the module itself raises passes through.
+            package that is not installed, or raises on being imported.
+        OttlaError: As the module itself raises it.
     """
     module_name, colon, attribute = target.partition(":")
     if not (module_name and colon and attribute):
@@ -54,6 +55,24 @@ def _import(name: str, app_dir: Path) -> ModuleType:
             f"cannot import {name}: it needs {error.name}, which is not installed{place}; "
             f"install that package into the environment of {sys.executable}"
         ) from error
+    except OttlaError:
+        raise
+    except Exception as error:
+        # Its author wants to see it, from the first line of their own code on.
+        frames_of_import = len(traceback.extract_tb(error.__traceback__)) - _own_frames(error)
+        shown = traceback.TracebackException.from_exception(error)
+        shown.stack = traceback.StackSummary.from_list(list(shown.stack)[frames_of_import:])
+        raise ConfigurationError(f"cannot import {name}:\n{''.join(shown.format()).rstrip()}") from error
+
+
+def _own_frames(error: Exception) -> int:
+    """How many of the last calls that led to `error` lie behind the import machinery."""
+    frames = traceback.extract_tb(error.__traceback__)
+    import_began = next(index for index, frame in enumerate(frames) if frame.filename == importlib.__file__)
+    behind = import_began + 1
+    while behind < len(frames) and frames[behind].filename.startswith("<frozen importlib"):
+        behind += 1
+    return len(frames) - behind
 
 
 def _looks_like_an_app(value: object) -> bool:
