@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import time
 from typing import Any
 
 from ottla.settings import KafkaSettings
@@ -10,7 +12,37 @@ from ottla.settings import KafkaSettings
 # Options that are not librdkafka's but its Python binding's: their underscores stay.
 PYTHON_OPTIONS = frozenset({"error_cb", "oauth_cb", "on_commit", "on_delivery", "stats_cb", "throttle_cb"})
 
+REPEATED_AFTER_S = 30.0
+"""A line that the client library repeats is logged again after so long, with the number left out meanwhile."""
+
+
+class Repetition(logging.Filter):
+    """Passes a line once per `REPEATED_AFTER_S`: while a broker is away, each client says so at each attempt."""
+
+    _VARYING = re.compile(r"\(after \d+ms in state [^)]*\)|#\d+")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log it. Adds how many were left out since the last."""
+        line = self._VARYING.sub("", record.getMessage())
+        now = time.monotonic()
+        said_at, left_out = self._said.get(line, (None, 0))
+        if said_at is not None and now - said_at < REPEATED_AFTER_S:
+            self._said[line] = (said_at, left_out + 1)
+            return False
+        if len(self._said) >= 1000:  # lines that never come again
+            self._said.clear()
+        self._said[line] = (now, 0)
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} (and {left_out} times before)", ()
+        return True
+
+
 client_log = logging.getLogger("ottla.kafka.client")
+client_log.addFilter(Repetition())
 
 
 def client_config(settings: KafkaSettings, **chosen: Any) -> dict[str, Any]:
