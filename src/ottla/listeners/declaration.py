@@ -10,6 +10,7 @@ from typing import Any
 
 from ottla.errors import ConfigurationError
 from ottla.events import EventType, event_type
+from ottla.events.declaration import declared_event
 from ottla.listeners.context import Context
 from ottla.listeners.retry import Retry
 
@@ -73,20 +74,29 @@ def declare(function: Handler, types: tuple[type, ...], *, name: str | None, ret
             f"handler {label} does not say which events it handles: annotate {first.name!r} with an event class, "
             f"or name the classes in listen(...)"
         )
-    takes_context = False
+    declared = tuple(member for member in _members(hints.get(first.name)) if declared_event(member) is not None)
+    for cls in types:
+        if declared and not issubclass(cls, declared):
+            raise ConfigurationError(
+                f"handler {label} listens to {cls.__qualname__}, but its parameter {first.name!r} is annotated with "
+                f"{' | '.join(member.__qualname__ for member in declared)}"
+            )
+    context: inspect.Parameter | None = None
+    # A parameter that says it is the context leaves nothing for another that does not say what it is.
+    said = any(hints.get(parameter.name) == context_type for parameter in rest)
     for parameter in rest:
         if parameter.default is not inspect.Parameter.empty:
             continue
-        if takes_context or (parameter.name in hints and hints[parameter.name] != context_type):
+        if context or (hints.get(parameter.name) != context_type and (said or parameter.name in hints)):
             raise ConfigurationError(
                 f"handler {label}: nothing can be given for parameter {parameter.name!r}; "
                 f"a handler takes the event and, if it likes, a Context (a batch handler, lists of them)"
             )
-        takes_context = True
-    positional = takes_context and rest[0].kind is not inspect.Parameter.KEYWORD_ONLY
+        context = parameter
+    positional = context is not None and context is rest[0] and context.kind is not inspect.Parameter.KEYWORD_ONLY
     return Listener(
         name=name or str(getattr(function, "__name__", label)),
-        call=_adapt(function, rest[0].name if takes_context else None, positional),
+        call=_adapt(function, context.name if context else None, positional),
         events=tuple(event_type(cls) for cls in wanted),
         is_async=inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function),
         retry=retry,

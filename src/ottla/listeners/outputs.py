@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from ottla.errors import EventDefinitionError
 from ottla.events import Envelope, derived_event_id, envelope_headers, event_type
 from ottla.kafka.topics import ServiceTopics
 from ottla.listeners.context import Context
@@ -47,6 +48,9 @@ class Outputs:
             BrokerUnavailable, KafkaError: The topic is missing and could not be created.
         """
         cause = context.envelope
+        for event in events:
+            if not self.knows(event):
+                _require_event(event, handler)
         return [
             self.prepare_one(
                 event,
@@ -86,3 +90,12 @@ class Outputs:
         )
         self._introduced.add(kind.cls)
         return outgoing
+
+
+def _require_event(returned: Any, handler: str) -> None:
+    try:
+        event_type(returned)
+    except EventDefinitionError as error:
+        raise EventDefinitionError(
+            f"what handler {handler} returned cannot be published (an event, a list of events or None can): {error}"
+        ) from None
