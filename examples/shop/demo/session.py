@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import islice
+from pathlib import Path
 
+from ottla import Settings
 from ottla.errors import OttlaError, ProcessExited
 from shop.demo.audit import Books
 from shop.demo.books import Closing
@@ -182,11 +186,23 @@ class Session:
                 "browser": f"{orders.url}/docs",
                 "shell": f"curl '{orders.url}/orders?status=shipped&limit=3'",
                 "registry": f"curl {self.pipeline.registry_url}/subjects",
-                "kafka": f"ottla topic consume -b {self.pipeline.bootstrap_servers} order-events",
+                "kafka": self._consume_command,
                 "logs": str(self.pipeline.logs),
                 "stop": "Ctrl-C",
             },
         )
+
+    @cached_property
+    def _consume_command(self) -> str:
+        """As short as it can be: with the addresses only where they are not the defaults."""
+        here, defaults = Path(sys.executable).with_name("ottla"), Settings()
+        program = "ottla" if shutil.which("ottla") else min(str(here), os.path.relpath(here), key=len)
+        command = [program, "topic", "consume", "order-events", "--from-beginning"]
+        if self.pipeline.bootstrap_servers != defaults.kafka.bootstrap_servers:
+            command += ["-b", self.pipeline.bootstrap_servers]
+        if self.pipeline.registry_url != defaults.registry.url:
+            command += ["--registry-url", self.pipeline.registry_url]
+        return " ".join(command)
 
     def _phase(self) -> str:
         if self.stuck:
