@@ -315,7 +315,7 @@ class App:
             await asyncio.sleep(WAIT_S)
 
     async def _close(self) -> None:
-        self._up.clear()
+        self._up = asyncio.Event()  # a new one: the next run may be on another event loop, as in tests
         deadline = time.monotonic() + self.settings.listener.drain_timeout_s
         if self._runner is not None:
             await self._runner.stop()

@@ -85,3 +85,31 @@ def test_a_failed_test_shows_what_the_broker_said_meanwhile(users_tests: pytest.
     result = users_tests.runpytest_subprocess()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*embedded broker log*", "*the broker's last words*"])
+
+
+def test_an_app_runs_in_one_test_after_the_other_each_on_its_own_event_loop(users_tests: pytest.Pytester) -> None:
+    users_tests.makepyfile(
+        """
+        import asyncio
+        from dataclasses import dataclass
+        from ottla import App, event
+
+        @event("run-again-events", key="id")
+        @dataclass
+        class Placed:
+            id: str
+
+        app = App("run-again")
+
+        async def publish():
+            async with app.running():
+                await app.publish(Placed("p-1"))
+
+        def test_once(kafka_env):
+            asyncio.run(publish())
+
+        def test_again(kafka_env):
+            asyncio.run(publish())
+        """
+    )
+    users_tests.runpytest_subprocess().assert_outcomes(passed=2)
