@@ -71,8 +71,7 @@ def test_an_order_accepted_without_kafka_is_confirmed_by_none_and_sent_on_later(
     assert "repeating the request is safe" in answer.json()["detail"]
     shop.broker.start()
     order_id = eventually(lambda: accepted(shop, "patient"), within_s=60, what="an acknowledgement")
-    # The notification is the last event of an order, and comes after its status says "shipped".
-    eventually(lambda: "NotificationSent" in shop.history(order_id), within_s=60, what="the whole way of an order")
+    eventually(lambda: went_all_the_way(shop, order_id), within_s=60, what="the whole way of an order")
     assert shop.status(order_id) == "shipped"
     assert Counter(shop.history(order_id)) == ONCE_EACH
 
@@ -80,6 +79,11 @@ def test_an_order_accepted_without_kafka_is_confirmed_by_none_and_sent_on_later(
 ONCE_EACH = Counter(
     ["OrderCreated", "InventoryReserved", "PaymentAuthorized", "ShipmentDispatched", "NotificationSent"]
 )
+
+
+def went_all_the_way(shop: RunningShop, order_id: str) -> bool:
+    """The read model takes each topic at its own pace: an order's last event may be there before the one before it."""
+    return set(ONCE_EACH) <= set(shop.history(order_id))
 
 
 def accepted(shop: RunningShop, invoice_no: str) -> str | None:
@@ -97,10 +101,7 @@ def test_an_order_whose_service_died_before_publishing_is_published_at_the_next_
     shop.broker.start()
     shop.start("orders")
     shop.supervisor.wait_ready("orders", timeout_s=60)
-    # The notification is the last event of an order, and comes after its status says "shipped".
-    eventually(
-        lambda: "NotificationSent" in shop.history(row["order_id"]), within_s=60, what="the whole way of an order"
-    )
+    eventually(lambda: went_all_the_way(shop, row["order_id"]), within_s=60, what="the whole way of an order")
     assert shop.status(row["order_id"]) == "shipped"
     assert Counter(shop.history(row["order_id"])) == ONCE_EACH
 
@@ -114,7 +115,7 @@ def test_a_service_killed_in_mid_flow_leaves_every_order_shipped_once(shop: Runn
             shop.start(service)
             shop.supervisor.wait_ready("orders", timeout_s=60)
         ids.append(place(shop, f"{service}-{number}"))
-    eventually(lambda: all(shop.history(x)[-1:] == ["NotificationSent"] for x in ids), within_s=60, what="40 ends")
+    eventually(lambda: all(went_all_the_way(shop, x) for x in ids), within_s=60, what="40 ends")
     shop.wait_until_all_is_handled()
     for order_id in ids:
         assert Counter(shop.history(order_id)) == ONCE_EACH
