@@ -146,7 +146,12 @@ class Producer:
 
     def flush(self, timeout_s: float) -> int:
         """Waits until everything handed over is acknowledged. Returns how many records are still waiting."""
-        return self._producer.flush(timeout_s)
+        # The library's own flush() serves delivery reports on the thread that calls it: beside the poll thread, two
+        # reports of one record could then be counted at once.
+        deadline = time.monotonic() + timeout_s
+        while (left := len(self._producer)) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return left
 
     def close(self, timeout_s: float = 10.0) -> int:
         """Flushes and ends the poll thread. Returns how many records were not acknowledged."""
@@ -157,9 +162,11 @@ class Producer:
         return left
 
     def _serve(self) -> None:
-        poll = self._producer.poll
         while self._running:
-            poll(0.1)
+            try:
+                self._producer.poll(0.1)
+            except Exception as error:
+                self._poll_failed(error)
             if self._settled:
                 self._resolve()
 
@@ -175,12 +182,32 @@ class Producer:
             except RuntimeError:  # The loop is closed: nobody waits any more.
                 log.debug("%d acknowledgements arrived after their event loop had closed", len(entries))
 
+    def _poll_failed(self, error: Exception) -> None:
+        """poll() raises fatal errors (they never reach error_cb), and what a delivery callback raised. Without this
+        thread no record would ever be acknowledged again, so it goes on."""
+        cause = error.args[0] if isinstance(error, confluent_kafka.KafkaException) else None
+        if cause is not None and cause.fatal():
+            self.fatal = str(cause)
+            log.critical("the producer met a fatal error and cannot go on: %s", cause)
+        else:
+            log.critical("a delivery report could not be handled: %s", error, exc_info=error)
+
     def _on_error(self, error: Any) -> None:
-        if error.fatal():
-            self.fatal = str(error)
-            log.critical("the producer met a fatal error and cannot go on: %s", error)
-        elif error.code() != confluent_kafka.KafkaError._ALL_BROKERS_DOWN:
+        if error.code() != confluent_kafka.KafkaError._ALL_BROKERS_DOWN:
             log.debug("producer: %s", error)
+
+
+def lacks_partition(refusal: Any) -> bool:
+    """Whether a record was refused because its topic has fewer partitions than the one it was meant for.
+
+    Args:
+        refusal: What `try_send` raised, or what a delivery report said.
+    """
+    cause = getattr(refusal, "__cause__", None)
+    error = cause.args[0] if isinstance(cause, confluent_kafka.KafkaException) else refusal
+    return (
+        isinstance(error, confluent_kafka.KafkaError) and error.code() == confluent_kafka.KafkaError._UNKNOWN_PARTITION
+    )
 
 
 def _settle(entries: list[tuple[asyncio.Future[RecordMetadata], RecordMetadata | PublishError]]) -> None:
