@@ -11,7 +11,14 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
-from ottla.errors import BrokerUnavailable, ConfigurationError, KafkaError, PublishError, RegistryUnavailable
+from ottla.errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    KafkaError,
+    PublishError,
+    RegistryRejected,
+    RegistryUnavailable,
+)
 from ottla.events import event_type, new_event_id
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import RecordMetadata
@@ -307,7 +314,7 @@ class App:
                 await asyncio.to_thread(attempt)
             except (BrokerUnavailable, RegistryUnavailable) as error:
                 self.health.raise_condition(what, f"waiting for the {what}: {error}")
-            except KafkaError as error:
+            except (KafkaError, RegistryRejected) as error:
                 self.health.raise_condition(what, str(error))
             else:
                 self.health.clear_condition(what)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import confluent_kafka
+import msgspec
 import pytest
 
 from ottla import App, Context, PublishError, Retry, derived_event_id, event_type, fixed
@@ -462,3 +465,189 @@ async def test_a_batch_handler_that_does_not_answer_for_each_event_is_told_so(wo
         await eventually(lambda: world.committed(world.orders) == 1)
         (letter,) = world.dead_letters(world.orders)
     assert b"must return None, or a list with one entry per event" in headers_of(letter)["kafka_dlt-exception-message"]
+
+
+async def test_a_handler_that_meets_the_cancellation_of_something_else_is_tried_again(world: World) -> None:
+    app = _app(world)
+    calls: list[tuple[str, int]] = []
+
+    @app.listen(world.Ordered, retry=Retry(attempts=2, backoff=fixed(0.01)))
+    async def wait_for_it(order: Any, ctx: Context) -> None:
+        calls.append((order.order_id, ctx.attempt))
+        if order.order_id == "cancelled":
+            task = asyncio.create_task(asyncio.sleep(60))
+            task.cancel()
+            await task
+
+    async with app.running():
+        await app.publish(world.Ordered("cancelled"))
+        await app.publish(world.Ordered("next"))
+        await eventually(lambda: world.committed(world.orders) == 2)
+        (letter,) = world.dead_letters(world.orders)
+    assert calls == [("cancelled", 1), ("cancelled", 2), ("next", 1)]
+    assert headers_of(letter)["kafka_dlt-exception-cause-fqcn"] == b"asyncio.exceptions.CancelledError"
+
+
+@pytest.mark.parametrize("raised", [SystemExit, StopIteration])
+@pytest.mark.parametrize("beside", ["sync", "async"])
+async def test_a_plain_handler_that_raises_what_ends_threads_is_dead_lettered(
+    world: World, raised: type[BaseException], beside: str
+) -> None:
+    app = _app(world)
+
+    @app.listen(world.Ordered, retry=Retry(attempts=1))
+    def leave(order: Any) -> None:
+        raise raised(3)
+
+    if beside == "async":
+
+        @app.listen(world.Cancelled)
+        async def other(cancelled: Any) -> None: ...
+    else:
+
+        @app.listen(world.Cancelled)
+        def other_plain(cancelled: Any) -> None: ...
+
+    async with app.running():
+        await app.publish(world.Ordered("o-1"))
+        await eventually(lambda: world.committed(world.orders) == 1, within_s=10)
+        (letter,) = world.dead_letters(world.orders)
+        assert app.health.dead() == []
+    assert headers_of(letter)["kafka_dlt-exception-cause-fqcn"] == b"builtins." + raised.__name__.encode()
+
+
+async def test_a_bad_record_whose_timestamp_is_no_date_is_dead_lettered(world: World) -> None:
+    anything_goes = {"message.timestamp.after.max.ms": str(2**63 - 1)}
+    world.admin.ensure_topics({world.orders: 1, f"{world.orders}-dlq": 1}, config=anything_goes)
+    app = _app(world)
+
+    @app.listen(world.Ordered)
+    def note(order: Any) -> None: ...
+
+    microseconds = 1_700_000_000_000_000
+    async with app.running():
+        raw = confluent_kafka.Producer({"bootstrap.servers": world.broker.bootstrap_servers})
+        raw.produce(world.orders, b"poison", timestamp=microseconds, partition=0)
+        raw.flush(10)
+        await eventually(lambda: world.committed(world.orders) == 1, within_s=10)
+        (letter,) = world.dead_letters(world.orders)
+    assert struct.unpack(">q", headers_of(letter)["kafka_dlt-original-timestamp"]) == (microseconds,)
+
+
+class _Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise KeyError("not even its message")
+
+
+@pytest.mark.parametrize("error", [_Unspeakable(), ValueError("x" * 3_000_000)], ids=["unprintable", "endless"])
+async def test_no_exception_keeps_its_record_from_becoming_a_dead_letter(world: World, error: Exception) -> None:
+    app = _app(world)
+
+    @app.listen(world.Ordered, retry=Retry(attempts=1))
+    def refuse(order: Any) -> None:
+        raise error
+
+    async with app.running():
+        await app.publish(world.Ordered("o-1"))
+        await eventually(lambda: world.committed(world.orders) == 1, within_s=10)
+        assert len(world.dead_letters(world.orders)) == 1
+
+
+async def test_a_dead_letter_topic_with_fewer_partitions_takes_the_record_anywhere_at_once(world: World) -> None:
+    world.partitions = 3
+    world.admin.ensure_topics({f"{world.orders}-dlq": 1, world.orders: 3})
+    app = _app(world)
+    raised: list[str] = []
+    raise_condition = app.health.raise_condition
+    app.health.raise_condition = lambda name, reason: (raised.append(name), raise_condition(name, reason))[1]  # type: ignore[method-assign, func-returns-value]
+
+    @app.listen(world.Ordered, retry=Retry(attempts=1))
+    def refuse(order: Any) -> None:
+        raise ValueError
+
+    async with app.running():
+        for n in range(20):
+            await app.publish(world.Ordered(f"o-{n}"))
+        await eventually(lambda: len(world.dead_letters(world.orders)) == 20, within_s=10)
+    assert {letter.partition for letter in world.dead_letters(world.orders)} == {0}
+    assert not [name for name in raised if name.startswith("dead letters")]
+
+
+async def test_a_batch_that_failed_is_not_gone_through_any_further_once_a_stop_is_asked_for(world: World) -> None:
+    app = _app(world)
+    alone: list[int] = []
+    second = threading.Event()
+
+    @app.listen(world.Ordered, batch=50)
+    def slow(orders: list[Any], contexts: list[Context]) -> None:
+        if len(orders) > 1:
+            raise ValueError("one at a time, please")
+        alone.append(contexts[0].offset)
+        if len(alone) == 2:
+            second.set()
+        time.sleep(0.3)
+
+    publisher = App(f"{world.group}-publisher", settings=world.settings, events=[world.Ordered])
+    async with publisher.running():
+        for n in range(50):
+            await publisher.publish(world.Ordered(f"o-{n}"))
+    async with app.running():
+        await eventually(second.is_set)
+    assert len(alone) < 10
+    assert world.committed(world.orders) == len(alone)
+
+
+async def test_a_paused_partition_that_went_to_another_member_and_came_back_is_read_again(world: World) -> None:
+    world.partitions = 2
+    limits = msgspec.structs.replace(
+        world.settings.listener, buffered_records_max=10, batch_records=5, drain_timeout_s=1.0
+    )
+    settings = msgspec.structs.replace(world.settings, listener=limits)
+    gate = threading.Event()
+
+    def member() -> App:
+        app = App(world.group, settings=settings)
+
+        @app.listen(world.Ordered)
+        def slow(order: Any) -> None:
+            gate.wait(60)
+
+        return app
+
+    def workers(app: App) -> list[Any]:
+        return list(app._runner._workers.values()) if app._runner else []
+
+    first, second = member(), member()
+    async with first.running():
+        await asyncio.gather(*(first.publish(world.Ordered(f"o-{n}")) for n in range(200)))
+        await eventually(lambda: [worker.paused for worker in workers(first)] == [True, True])
+        async with second.running():
+            await eventually(lambda: len(workers(second)) == 1)
+        await eventually(lambda: len(workers(first)) == 2)
+        gate.set()
+        await eventually(lambda: world.committed(world.orders, 0) + world.committed(world.orders, 1) == 200)
+
+
+async def test_a_member_whose_consumer_thread_ended_leaves_its_partitions_to_others(world: World) -> None:
+    seen: list[str] = []
+
+    def member() -> App:
+        app = _app(world)
+
+        @app.listen(world.Ordered)
+        def note(order: Any) -> None:
+            seen.append(order.order_id)
+
+        return app
+
+    def broken() -> None:
+        raise RuntimeError("a fault of the machinery")
+
+    first, second = member(), member()
+    async with first.running():
+        await eventually(lambda: first._runner and first._runner._workers)
+        first._runner._steer_flow = broken  # type: ignore[union-attr, method-assign]
+        await eventually(first.health.dead)
+        async with second.running():
+            await second.publish(world.Ordered("o-1"))
+            await eventually(lambda: seen == ["o-1"], within_s=20)

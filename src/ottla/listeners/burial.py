@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import Any
 
 from ottla.errors import PublishError
-from ottla.kafka.producer import Producer
+from ottla.kafka.producer import Producer, lacks_partition
 from ottla.kafka.record import Message
 from ottla.listeners.context import Context
 from ottla.listeners.deadletter import dead_letter_headers, dead_letter_topic
@@ -44,6 +45,9 @@ class DeadLetters:
         self._loop = loop
         self._log = logging.getLogger(f"ottla.{service}")
         self._timers: set[asyncio.TimerHandle] = set()
+        # Condition to the offsets whose dead letters were refused: one that is taken must not hide one that is not.
+        self._refused: dict[str, set[int]] = {}
+        self._lock = threading.Lock()
 
     def bury(
         self,
@@ -53,6 +57,7 @@ class DeadLetters:
         handler: str,
         attempts: int,
         failures: int = 0,
+        anywhere: bool = False,
     ) -> None:
         """Sends the dead letter; the record is finished when it is acknowledged, and not before.
 
@@ -63,26 +68,33 @@ class DeadLetters:
             handler: Which handler gave up.
             attempts: How often it tried.
             failures: How often this dead letter has been refused so far.
+            anywhere: Whether the dead-letter topic is known to lack the partition of the record's number.
         """
         topic = dead_letter_topic(message.topic())
-        condition = f"dead letters of {message.topic()}"
+        condition = f"dead letters of {message.topic()}[{message.partition()}]"
 
         def delivered(refusal: Any, _copy: Any) -> None:
             if refusal is not None:
                 refused(refusal)
                 return
-            self._conditions.clear_condition(condition)
+            if condition in self._refused:
+                self._taken(condition, message.offset())
             self._observer.dead_lettered(message.topic(), handler)
             tracker.finished(message.offset())
 
         def refused(refusal: Any) -> None:
+            if not anywhere and failures == 0 and lacks_partition(refusal):
+                self.bury(message, tracker, error, handler, attempts, anywhere=True)
+                return
             wait = WAITS_S[min(failures, len(WAITS_S) - 1)]
             reason = (
                 f"{topic} does not take the dead letter of {message.topic()}[{message.partition()}]"
                 f"@{message.offset()}: {refusal}; again in {wait:g} s, the record stays uncommitted until then"
             )
             self._log.critical("%s", reason)
-            self._conditions.raise_condition(condition, reason)
+            with self._lock:
+                self._refused.setdefault(condition, set()).add(message.offset())
+                self._conditions.raise_condition(condition, reason)
             self._loop.call_soon_threadsafe(later, wait)
 
         def later(wait: float) -> None:
@@ -109,7 +121,7 @@ class DeadLetters:
                 key=message.key(),
                 headers=headers,
                 # The same partition where it exists; a dead-letter topic with fewer partitions takes it anywhere.
-                partition=message.partition() if failures == 0 else -1,
+                partition=-1 if anywhere or failures else message.partition(),
                 on_delivery=delivered,
             )
         except PublishError as refusal:
@@ -117,6 +129,14 @@ class DeadLetters:
             return
         if not sent:
             refused("the producer's buffer is full")
+
+    def _taken(self, condition: str, offset: int) -> None:
+        with self._lock:
+            waiting = self._refused.get(condition, set())
+            waiting.discard(offset)
+            if not waiting:
+                self._refused.pop(condition, None)
+                self._conditions.clear_condition(condition)
 
     def close(self) -> None:
         """Gives up the dead letters that wait to be sent again; their records are uncommitted."""

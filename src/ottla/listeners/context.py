@@ -8,6 +8,9 @@ from ottla.events import Envelope, read_envelope
 from ottla.events.ids import derived_event_id
 from ottla.kafka.record import Headers, Message
 
+TIMESTAMP_MS_MAX = 253_402_300_799_000
+"""The last second of the year 9999. Producers that write microseconds by mistake are far beyond it."""
+
 
 class Context:
     """One record on its way through a handler.
@@ -50,8 +53,9 @@ class Context:
 
     @property
     def timestamp(self) -> datetime:
-        """When the record was made (or appended, by the topic's `message.timestamp.type`), in UTC."""
-        return datetime.fromtimestamp(max(0, self._message.timestamp()[1]) / 1000, UTC)
+        """When the record was made (or appended, by the topic's `message.timestamp.type`), in UTC; within the years a
+        datetime can hold, whatever the producer wrote."""
+        return datetime.fromtimestamp(min(max(0, self._message.timestamp()[1]), TIMESTAMP_MS_MAX) / 1000, UTC)
 
     @property
     def envelope(self) -> Envelope:

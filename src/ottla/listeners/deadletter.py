@@ -14,6 +14,9 @@ from ottla.kafka.record import Headers, Message
 STACKTRACE_BYTES_MAX = 8192
 """A dead letter carries the record's bytes besides: a long trace must not push it over `max.message.bytes`."""
 
+MESSAGE_BYTES_MAX = 8192
+"""The same of its message: validators like to quote the whole input."""
+
 _TIMESTAMP_TYPES = {0: b"NoTimestampType", 1: b"CreateTime", 2: b"LogAppendTime"}
 
 
@@ -38,7 +41,7 @@ def dead_letter_headers(
         ("kafka_dlt-original-timestamp-type", _TIMESTAMP_TYPES.get(kind, b"NoTimestampType")),
         ("kafka_dlt-original-consumer-group", group.encode()),
         ("kafka_dlt-exception-fqcn", _qualified(error)),
-        ("kafka_dlt-exception-message", str(error).encode(errors="replace")),
+        ("kafka_dlt-exception-message", _message(error)[:MESSAGE_BYTES_MAX]),
         # The end of a trace is where the cause stands.
         ("kafka_dlt-exception-stacktrace", trace[-STACKTRACE_BYTES_MAX:]),
         ("ottla-attempts", str(attempts).encode()),
@@ -49,6 +52,13 @@ def dead_letter_headers(
     if cause is not None:
         headers.append(("kafka_dlt-exception-cause-fqcn", _qualified(cause)))
     return headers
+
+
+def _message(error: BaseException) -> bytes:
+    try:
+        return str(error).encode(errors="replace")
+    except Exception as broken:
+        return f"(its __str__ raised {type(broken).__name__})".encode()
 
 
 def _qualified(error: BaseException) -> bytes:

@@ -47,16 +47,20 @@ class Publishing:
         if result is None:
             return []
         events = list(result) if isinstance(result, list | tuple) else [result]
-        while True:
-            try:
-                if all(self._outputs.knows(event) for event in events):
-                    return self._outputs.prepare(events, context, handler)
-                prepared: list[Outgoing] = yield Call(self._outputs.prepare, (events, context, handler))
-                self._conditions.clear_condition("outputs")
-                return prepared
-            except (RegistryUnavailable, BrokerUnavailable) as error:
-                # The handler has done its work: only the publishing waits, the handler is not called again.
-                yield from wait_out(self._conditions, "outputs", error)
+        if all(self._outputs.knows(event) for event in events):
+            return self._outputs.prepare(events, context, handler)
+        # One condition per partition: the success of another must not clear it.
+        condition = f"outputs for {context.topic}[{context.partition}]"
+        try:
+            while True:
+                try:
+                    prepared: list[Outgoing] = yield Call(self._outputs.prepare, (events, context, handler))
+                    return prepared
+                except (RegistryUnavailable, BrokerUnavailable) as error:
+                    # The handler has done its work: only the publishing waits, the handler is not called again.
+                    yield from wait_out(self._conditions, condition, error)
+        finally:  # Also where the record is given up while it waits: the condition is not ours any more.
+            self._conditions.clear_condition(condition)
 
     def publish(
         self, message: Message, tracker: OffsetTracker, prepared: list[Outgoing], handler: str

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ottla.errors import HandlerError, RegistryUnavailable
+from ottla.errors import HandlerError, RegistryRejected, RegistryUnavailable
 from ottla.kafka.record import Message
 from ottla.listeners.burial import DeadLetters
 from ottla.listeners.context import Context
@@ -24,6 +24,9 @@ from ottla.listeners.offsets import OffsetTracker
 from ottla.listeners.outputs import Outgoing
 from ottla.listeners.publishing import Publishing
 from ottla.listeners.steps import Call, Sleep, Way, wait_out
+
+NO_VERDICT = frozenset({401, 403, 407, 408, 429})
+"""HTTP statuses with which a registry says nothing about the schema it was asked for."""
 
 UNDECODED = "(undecoded)"
 """Stands for the handler in metrics and dead letters of records that never reached one."""
@@ -64,7 +67,9 @@ class RecordProcessor:
         be once what it led to is acknowledged; where they are given up, the records left stay unfinished and are
         delivered again to whoever gets the partition."""
         batch: list[Delivery] = []
-        for message in messages:
+        for index, message in enumerate(messages):
+            if index and not batch:
+                yield Sleep(0)  # Where a stop is noticed between records.
             delivery = yield from self._delivery(message, tracker)
             if delivery is None:
                 continue
@@ -93,17 +98,22 @@ class RecordProcessor:
         return Delivery(message, *routed, Context(message, self._service))
 
     def _routed(self, message: Message) -> Generator[Call | Sleep, Any, tuple[Listener, Any] | None]:
-        while True:
-            try:
-                if self._dispatcher.may_block(message):
+        if not self._dispatcher.may_block(message):
+            return self._dispatcher.route(message)
+        # One condition per partition: the success of another must not clear it.
+        condition = f"registry for {message.topic()}[{message.partition()}]"
+        try:
+            while True:
+                try:
                     answer: tuple[Listener, Any] | None = yield Call(self._dispatcher.route, (message,))
-                else:
-                    answer = self._dispatcher.route(message)
-                self._conditions.clear_condition("registry")
-                return answer
-            except RegistryUnavailable as error:
-                # Not the record's fault: it waits, and so does its partition.
-                yield from wait_out(self._conditions, "registry", error)
+                    return answer
+                except (RegistryUnavailable, RegistryRejected) as error:
+                    if isinstance(error, RegistryRejected) and error.status not in NO_VERDICT:
+                        raise
+                    # Not the record's fault: it waits, and so does its partition.
+                    yield from wait_out(self._conditions, condition, error)
+        finally:  # Also where the record is given up while it waits: the condition is not ours any more.
+            self._conditions.clear_condition(condition)
 
     def _handle(self, one: Delivery, tracker: OffsetTracker) -> Way:
         name, topic = one.listener.name, one.message.topic()
@@ -155,6 +165,7 @@ class RecordProcessor:
                 error,
             )
             for one in batch:
+                yield Sleep(0)  # Where a stop is noticed between records.
                 yield from self._handle(one, tracker)
             return
         seconds_each = (time.perf_counter() - started) / len(batch)

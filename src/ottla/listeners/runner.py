@@ -92,6 +92,7 @@ class ListenerRunner:
         self._next_lag = 0.0
         self._positions: dict[Place, Position] = {}
         self._broker_away = False
+        self._uncommitted: set[Place] = set()
         self.died: str | None = None
 
     def start(self) -> None:
@@ -145,6 +146,17 @@ class ListenerRunner:
             self.died = f"the consumer thread ended: {type(error).__name__}: {error}"
             self._log.critical("%s", self.died, exc_info=error)
             self._conditions.raise_condition("consumer", self.died)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Hands the partitions to other members at once: a consumer that is only forgotten keeps them, and nobody
+        handles their records, until the group notices."""
+        try:
+            if self._consumer is not None:
+                self._release(list(self._workers))
+                self._consumer.close()
+        except Exception as error:
+            self._log.warning("could not leave the group: %s", error)
 
     def _poll(self) -> None:
         # consume(n, timeout) waits out its timeout for a full batch; poll() returns with the first record, and
@@ -242,6 +254,8 @@ class ListenerRunner:
             worker = self._workers.pop((one.topic, one.partition), None)
             if worker is not None:
                 worker.cancel()
+                self._unpause(worker)
+        self._commit_settled({(one.topic, one.partition) for one in partitions})
 
     def _release(self, places: list[Place]) -> None:
         """Stops the partitions, waits for what is in hand within the deadline, commits, forgets them."""
@@ -268,9 +282,18 @@ class ListenerRunner:
             position = worker.tracker.position
             if position is not None:
                 offsets.append(TopicPartition(*place, position))
+            self._unpause(worker)
             del self._workers[place]
         if offsets:
             self._commit_last(offsets)
+        self._commit_settled(set(places))
+
+    def _unpause(self, worker: Partition) -> None:
+        """The client library keeps a pause beyond the assignment: were the partition to come back, its new worker would
+        wait for records for ever."""
+        if worker.paused:
+            self._consumer.resume([TopicPartition(worker.topic, worker.partition)])
+            worker.paused = False
 
     def _commit_last(self, offsets: list[Any]) -> None:
         """Commits partitions that are being given back. Where that fails, their last records are handled, but the
@@ -278,8 +301,10 @@ class ListenerRunner:
         failure: object = "no broker answers"
         if not self._broker_away:  # A commit would wait for one far beyond any deadline.
             try:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
-                return
+                answers = self._consumer.commit(offsets=offsets, asynchronous=False)
+                failure = next((one.error for one in answers or () if one.error), None)
+                if failure is None:
+                    return
             except Exception as error:
                 failure = error
         self._observer.commit_failed()
@@ -288,15 +313,24 @@ class ListenerRunner:
     def _committed(self, error: Any, partitions: list[Any]) -> None:
         failure = error or next((one.error for one in partitions if one.error), None)
         if failure is None:
-            self._conditions.clear_condition("commit")
+            self._commit_settled({(one.topic, one.partition) for one in partitions})
             return
         self._observer.commit_failed()
-        self._conditions.raise_condition("commit", f"offsets could not be committed: {failure}")
         self._log.warning("offsets could not be committed, trying again: %s", failure)
         for one in partitions:
             worker = self._workers.get((one.topic, one.partition))
             if worker is not None:
                 worker.tracker.commit_failed()
+                self._uncommitted.add((one.topic, one.partition))
+        if self._uncommitted:  # Not where all have been given back meanwhile: nothing would ever clear it.
+            self._conditions.raise_condition("commit", f"offsets could not be committed: {failure}")
+
+    def _commit_settled(self, places: set[Place]) -> None:
+        """Committed, or not ours any more: either way nobody waits for a commit there."""
+        if self._uncommitted:
+            self._uncommitted -= places
+            if not self._uncommitted:
+                self._conditions.clear_condition("commit")
 
     def _client_error(self, error: Any) -> None:
         if error.name() == "_ALL_BROKERS_DOWN":
@@ -308,6 +342,8 @@ class ListenerRunner:
 
     def _partition_error(self, message: Any) -> None:
         error = message.error()
+        if error.fatal() or error.name() == "_FATAL":
+            raise RuntimeError(f"the consumer cannot go on: {error.str()}")
         self._log.warning("%s[%s]: %s", message.topic(), message.partition(), error.str())
 
 

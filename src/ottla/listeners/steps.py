@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any
 
+from ottla.errors import HandlerError
 from ottla.listeners.hooks import Conditions
 
 OUTAGE_WAIT_S = 1.0
@@ -62,6 +63,8 @@ def walk(way: Way, stopping: threading.Event) -> bool:
                 result = collect(step.function(*step.arguments))
             except Exception as error:
                 step = way.throw(error)
+            except BaseException as error:
+                step = way.throw(_failure(error))
             else:
                 step = way.send(result)
     except StopIteration:
@@ -74,6 +77,12 @@ async def walk_async(way: Way, stopping: asyncio.Event) -> bool:
         step = next(way)
         while True:
             if isinstance(step, Sleep):
+                if stopping.is_set():
+                    way.close()
+                    return False
+                if step.seconds <= 0:
+                    step = way.send(None)
+                    continue
                 try:
                     await asyncio.wait_for(stopping.wait(), step.seconds)
                 except TimeoutError:
@@ -88,6 +97,12 @@ async def walk_async(way: Way, stopping: asyncio.Event) -> bool:
                     result = await asyncio.to_thread(_called, step)
             except Exception as error:
                 step = way.throw(error)
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # Nobody cancels this task: the handler waited for something that somebody else cancelled.
+                step = way.throw(_failure(error))
             else:
                 step = way.send(result)
     except StopIteration:
@@ -95,7 +110,21 @@ async def walk_async(way: Way, stopping: asyncio.Event) -> bool:
 
 
 def _called(step: Call) -> Any:
-    return collect(step.function(*step.arguments))
+    try:
+        return collect(step.function(*step.arguments))
+    except StopIteration as error:  # A future does not take it: whoever awaits it would wait for ever.
+        raise _failure(error) from error
+    except Exception:
+        raise
+    except BaseException as error:
+        raise _failure(error) from error
+
+
+def _failure(error: BaseException) -> HandlerError:
+    """An exception that would end the thread or the task, as one that a handler's policies are for."""
+    failure = HandlerError(f"{type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
 
 
 def collect(result: Any) -> Any:

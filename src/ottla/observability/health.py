@@ -50,7 +50,8 @@ class Health:
     def wrong(self) -> list[str]:
         """Why the service is not ready; empty if it is."""
         with self._lock:
-            return [*self.dead(), *self._conditions.values()]
+            # Several partitions may wait for the same thing: it is said once.
+            return list(dict.fromkeys([*self.dead(), *self._conditions.values()]))
 
     @property
     def started(self) -> bool:

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import Any
+
+import confluent_kafka
+import pytest
+
+from ottla import Settings
+from ottla.listeners.runner import ListenerRunner
+from ottla.observability.health import Health
+
+
+class _Anything:
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments, **named: None
+
+
+class _Place:
+    def __init__(self, partition: int, error: str | None = None) -> None:
+        self.topic, self.partition, self.error = "orders", partition, error
+
+
+class _Listener:
+    topics, is_async, batch = frozenset({"orders"}), False, 1
+
+
+def _runner(health: Health) -> ListenerRunner:
+    nothing: Any = _Anything()
+    runner = ListenerRunner(
+        service="s",
+        settings=Settings(),
+        listeners=[_Listener()],  # type: ignore[list-item]
+        processor=nothing,
+        producer=nothing,
+        observer=nothing,
+        conditions=health,
+    )
+    runner._consumer = nothing
+    runner._assigned(None, [_Place(0), _Place(1)])
+    return runner
+
+
+def test_a_failed_commit_is_forgotten_when_its_partition_is_given_back() -> None:
+    health = Health("service")
+    runner = _runner(health)
+    runner._committed("rebalancing", [_Place(0)])
+    runner._committed(None, [_Place(1)])
+    assert health.wrong() == ["offsets could not be committed: rebalancing"]
+    runner._revoked(None, [_Place(0)])
+    assert health.wrong() == []
+    runner._committed("too late", [_Place(0)])
+    assert health.wrong() == []
+
+
+class _Report:
+    def __init__(self, code: int) -> None:
+        self._error = confluent_kafka.KafkaError(code)
+
+    def error(self) -> confluent_kafka.KafkaError:
+        return self._error
+
+    def topic(self) -> None: ...
+
+    def partition(self) -> int:
+        return 0
+
+
+def test_a_fatal_error_of_the_consumer_ends_its_thread_and_any_other_does_not() -> None:
+    runner = _runner(Health("service"))
+    report: Any = _Report(confluent_kafka.KafkaError._MAX_POLL_EXCEEDED)
+    runner._partition_error(report)
+    with pytest.raises(RuntimeError, match="cannot go on"):
+        runner._partition_error(_Report(confluent_kafka.KafkaError._FATAL))
