@@ -33,6 +33,19 @@ def test_a_header_that_stands_twice_keeps_both_values() -> None:
     assert headers_document(headers) == {"a": ["1", "2"], "b": "base64:/w==", "c": None}
 
 
+def test_the_numbers_of_a_dead_letter_are_shown_as_numbers() -> None:
+    headers: list[tuple[str, bytes | None]] = [
+        ("kafka_dlt-original-partition", b"\0\0\0\2"),
+        ("kafka_dlt-original-offset", b"\0\0\0\0\0\0\1\0"),
+        ("kafka_dlt-original-timestamp", b"not eight"),
+    ]
+    assert headers_document(headers) == {
+        "kafka_dlt-original-partition": "2",
+        "kafka_dlt-original-offset": "256",
+        "kafka_dlt-original-timestamp": "not eight",
+    }
+
+
 def test_a_text_of_several_lines_stays_on_one() -> None:
     record = Record("t", 0, 7, -1, None, b"one\ntwo", [])
     presenter = Presenter(lambda _value: pytest.fail("there is nothing to decode"))

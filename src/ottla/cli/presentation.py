@@ -17,6 +17,9 @@ Form = Literal["avro", "text", "base64", "null"]
 
 MAGIC = b"\x00"
 
+NUMBERS = {"kafka_dlt-original-partition": 4, "kafka_dlt-original-offset": 8, "kafka_dlt-original-timestamp": 8}
+"""Headers of dead letters that are big-endian numbers, and of how many bytes: for people they are worth reading."""
+
 
 class Shown(msgspec.Struct, frozen=True):
     """Bytes made presentable: in which form, and the schema's id if that is Avro."""
@@ -94,7 +97,10 @@ class Presenter:
         shown_key = "-" if key.value is None else key.value if key.form == "text" else f"base64:{key.value}"
         lines = [f"{record.partition}:{record.offset}\t{time}\t{shown_key}\t{form}\t{_one_line(value)}"]
         if headers:
-            lines += [f"\t{name}: {_header(data)}" for name, data in record.headers]
+            lines += [
+                "\t" + f"{name}: {_header(name, data)}".rstrip().replace("\n", "\n\t\t")
+                for name, data in record.headers
+            ]
         return "\n".join(lines)
 
     def _say(self, message: str) -> None:
@@ -105,11 +111,13 @@ def headers_document(headers: list[tuple[str, bytes | None]]) -> dict[str, Any]:
     """Header name to value; to a list of values where a name stands more than once."""
     grouped: dict[str, list[str | None]] = {}
     for name, data in headers:
-        grouped.setdefault(name, []).append(_header(data))
+        grouped.setdefault(name, []).append(_header(name, data))
     return {name: values[0] if len(values) == 1 else values for name, values in grouped.items()}
 
 
-def _header(data: bytes | None) -> str | None:
+def _header(name: str, data: bytes | None) -> str | None:
+    if data is not None and NUMBERS.get(name) == len(data):
+        return str(int.from_bytes(data, "big", signed=True))
     shown = show_text(data)
     return f"base64:{shown.value}" if shown.form == "base64" else shown.value
 
