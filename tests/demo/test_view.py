@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -54,6 +55,14 @@ def test_the_page_says_why_a_service_is_not_ready() -> None:
     text = drawn(progress(sample), said=("payments was ended by SIGKILL; starting it again",))
     assert "inventory: waiting for the schema registry" in text
     assert "payments was ended by SIGKILL; starting it again" in text
+
+
+def test_the_page_says_why_a_second_run_places_nothing() -> None:
+    shown = replace(progress(), placed={"known": 7, "rejected": 2})
+    text = drawn(shown)
+    assert "0 accepted + 7 known already + 2 rejected" in text
+    assert "placed by an earlier run on the same data; another --data DIR begins a new shop" in text
+    assert len(text.splitlines()) < 40
 
 
 def test_the_page_fits_the_terminal() -> None:

@@ -14,6 +14,8 @@ from shop.demo.audit import Books
 from shop.demo.memory import Memory
 from shop.demo.read_model import IN_FLIGHT, Totals
 
+EARLIER_RUN = "placed by an earlier run on the same data; another --data DIR begins a new shop"
+
 
 @dataclass
 class Summary:
@@ -124,6 +126,8 @@ def _print_invoices(summary: Summary, console: Console) -> None:
     if unanswered:
         parts.append(f"{unanswered:,} not placed any more")
     _line(console, "Invoices", f"{summary.invoices_read:,} read = {' + '.join(parts)}   ({summary.source})")
+    if placed.get("known"):
+        _line(console, "", f"{placed['known']:>7,} known already: {EARLIER_RUN}")
     for reason, count in sorted(summary.rejected.items(), key=lambda item: (-item[1], item[0])):
         _line(console, "", f"{count:>7,} rejected: {reason.replace('_', ' ')}")
 

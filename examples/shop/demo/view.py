@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shop.demo.read_model import OrderLine
+from shop.demo.summary import EARLIER_RUN
 from shop.demo.watch import ServiceSample, Snapshot
 
 _STATE_STYLE = {"ready": "green", "starting": "yellow", "unhealthy": "bold red", "ended": "bold red"}
@@ -133,7 +134,7 @@ def page(progress: Progress, height: int, said: Sequence[str] = ()) -> Renderabl
     troubles = [sample for sample in progress.snapshot.services if sample.reasons]
     head = Group(_services(progress, troubles), _totals(progress, said), _addresses(progress))
     lists = (progress.snapshot.services, troubles, said, progress.reasons, progress.addresses)
-    used = sum(map(len, lists)) + _OTHER_LINES
+    used = sum(map(len, lists)) + _OTHER_LINES + bool(progress.placed.get("known"))
     return Group(head, _orders(progress.snapshot.latest[: max(3, height - used)]))
 
 
@@ -199,6 +200,8 @@ def _totals(progress: Progress, said: Sequence[str]) -> RenderableType:
     grid.add_row(Text.assemble(("now       ", "dim"), (progress.phase, "bold")))
     grid.add_row(invoices)
     grid.add_row(outcomes)
+    if placed.get("known"):
+        grid.add_row(Text.assemble(("known     ", "dim"), EARLIER_RUN))
     for reason, count in sorted(progress.reasons.items(), key=lambda item: -item[1]):
         grid.add_row(Text.assemble(("rejected  ", "dim"), f"{count:,} {reason.replace('_', ' ')}"))
     for message in said:
