@@ -163,3 +163,10 @@ def test_help_of_dev_names_the_tables_of_its_configuration(ottla: Ottla) -> None
     shown = ottla("dev", "--help").out
     assert "[services.orders]" in shown
     assert "[services.NAME]" in shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_leaves_the_ends_of_lines_to_the_terminal(name: str) -> None:
+    root = load(name)
+    for command in (root, *leaves(root)):
+        assert not any("\n" in paragraph for paragraph in command.help.split("\n\n")), command.name

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+_LINE_END = re.compile(r"(?<!\n)\n(?!\n)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,9 @@ def load(name: str) -> Any:
     app = importlib.import_module(COMMANDS[name].module).app
     command = typer.main.get_command(app)
     command.name = name
+    for one in (command, *getattr(command, "commands", {}).values()):
+        # Typer keeps the line ends of a docstring, so that a narrower terminal would break every line twice.
+        one.help = one.help and _LINE_END.sub(" ", inspect.cleandoc(one.help))
     return command
 
 
