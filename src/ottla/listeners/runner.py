@@ -35,6 +35,8 @@ from ottla.settings import Settings
 
 POLL_S = 0.1
 LAG_INTERVAL_S = 1.0
+LEAVE_S = 5.0
+"""What a stop gives the last commit and the leaving of the group, beyond the drain timeout."""
 
 Place = tuple[str, int]
 
@@ -106,7 +108,12 @@ class ListenerRunner:
         """Stops fetching, finishes what is in hand (within the drain timeout), commits, leaves the group."""
         self._stop.set()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+            # A commit waits for a broker that hangs (one that is gone is noticed) for a minute and longer.
+            await asyncio.to_thread(self._thread.join, self._limits.drain_timeout_s + LEAVE_S)
+            if self._thread.is_alive():
+                self._log.error(
+                    "no broker answered the last commit; left without it, what was not committed is delivered again"
+                )
         self._processor.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
