@@ -651,3 +651,17 @@ async def test_a_member_whose_consumer_thread_ended_leaves_its_partitions_to_oth
         async with second.running():
             await second.publish(world.Ordered("o-1"))
             await eventually(lambda: seen == ["o-1"], within_s=20)
+
+
+async def test_a_bad_record_almost_as_large_as_the_broker_takes_becomes_a_dead_letter(world: World) -> None:
+    app = _app(world)
+
+    @app.listen(world.Ordered)
+    def note(order: Any) -> None: ...
+
+    async with app.running():
+        await eventually(lambda: f"{world.orders}-dlq" in world.admin.topics())
+        world.write(world.orders, b"x" * 1_030_000)
+        await eventually(lambda: world.committed(world.orders) == 1, within_s=10)
+        (letter,) = world.dead_letters(world.orders)
+    assert len(letter.value or b"") == 1_030_000

@@ -43,6 +43,9 @@ class Producer:
             # 0 is for ever: a record that was handed over is never dropped because a broker is away for long;
             # `publish` has a time limit of its own.
             "message_timeout_ms": 0,
+            # The broker's limit counts, not the client's own, which is smaller: what could be written once must fit
+            # again, with the headers of a dead letter.
+            "message_max_bytes": 16 << 20,
             "error_cb": self._on_error,
         }
         self._timeout_s = settings.publish_timeout_s
