@@ -80,6 +80,8 @@ class App:
         self._producer: Producer | None = None
         self._outputs: Outputs | None = None
         self._runner: ListenerRunner | None = None
+        self._coming_up: asyncio.Task[None] | None = None
+        self._watched = False
 
     @cached_property
     def settings(self) -> Settings:
@@ -218,8 +220,8 @@ class App:
     async def running(self) -> AsyncIterator[App]:
         """Runs the app for the length of the block, then stops it within `listener.drain_timeout_s`."""
         await self._start()
-        coming_up = asyncio.create_task(self._come_up(), name=f"{self.name} coming up")
-        self.health.watch(lambda: _failure_of(coming_up))
+        coming_up = self._coming_up = asyncio.create_task(self._come_up(), name=f"{self.name} coming up")
+        self._watch()
         try:
             yield self
         finally:
@@ -237,7 +239,6 @@ class App:
         self._topics = ServiceTopics(settings.kafka, self._log)
         self._outputs = Outputs(serializer, self._topics, self.name)
         self._registry = registry
-        self.health.watch(lambda: producer.fatal and f"the producer cannot go on: {producer.fatal}")
         self.health.raise_condition("start", "starting")
         if self._listeners:
             self._runner = self._make_runner(settings, producer, Deserializer(registry))
@@ -279,19 +280,31 @@ class App:
             observer=self.metrics,
             conditions=self.health,
         )
-        self.health.watch(lambda: runner.died)
-        self.metrics.watch_lag(
-            lambda: {
-                place: max(0, at.end - at.position)
-                for place, at in runner.positions().items()
-                if at.position is not None
-            }
-        )
         for listener in self._listeners:
             for topic in listener.topics:
                 self.metrics.expect(topic, listener.name)
                 self.metrics.expect(topic, UNDECODED)
         return runner
+
+    def _watch(self) -> None:
+        """Lets health and metrics look at the run there is: once, for an app may run again."""
+        if self._watched:
+            return
+        self._watched = True
+
+        def producer_failure() -> str | None:
+            fatal = self._producer and self._producer.fatal
+            return f"the producer cannot go on: {fatal}" if fatal else None
+
+        def lag() -> dict[tuple[str, int], int]:
+            positions = self._runner.positions() if self._runner else {}
+            return {place: max(0, at.end - at.position) for place, at in positions.items() if at.position is not None}
+
+        self.health.watch(lambda: _failure_of(self._coming_up))
+        self.health.watch(producer_failure)
+        self.health.watch(lambda: self._runner.died if self._runner else None)
+        if self._listeners:
+            self.metrics.watch_lag(lag)
 
     async def _come_up(self) -> None:
         """Waits for what the service stands on, saying what it waits for, then begins."""
@@ -345,7 +358,7 @@ async def _run(hook: Hook) -> None:
         await asyncio.to_thread(hook)
 
 
-def _failure_of(task: asyncio.Task[None]) -> str | None:
-    if not task.done() or task.cancelled() or task.exception() is None:
+def _failure_of(task: asyncio.Task[None] | None) -> str | None:
+    if task is None or not task.done() or task.cancelled() or task.exception() is None:
         return None
     return f"the service could not start: {task.exception()!r}"

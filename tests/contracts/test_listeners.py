@@ -665,3 +665,20 @@ async def test_a_bad_record_almost_as_large_as_the_broker_takes_becomes_a_dead_l
         await eventually(lambda: world.committed(world.orders) == 1, within_s=10)
         (letter,) = world.dead_letters(world.orders)
     assert len(letter.value or b"") == 1_030_000
+
+
+async def test_an_app_that_runs_again_reports_its_lag_once_and_not_what_killed_the_run_before(world: World) -> None:
+    app = _app(world)
+
+    @app.listen(world.Ordered)
+    def note(order: Any) -> None: ...
+
+    async with app.running():
+        await app.publish(world.Ordered("o-1"))
+        await eventually(lambda: app._runner and app._runner.positions())
+        assert app.metrics.page().count(b"# TYPE ottla_consumer_lag") == 1
+        app._runner.died = "a fault of the machinery"  # type: ignore[union-attr]
+        assert app.health.dead() == ["a fault of the machinery"]
+    async with app.running():
+        assert app.health.dead() == []
+        assert app.metrics.page().count(b"# TYPE ottla_consumer_lag") == 1

@@ -100,6 +100,7 @@ class ListenerRunner:
     def start(self) -> None:
         """Joins the group, on a thread of its own. Call it on the event loop that handlers are to run on."""
         self._loop = asyncio.get_running_loop()
+        self._conditions.clear_condition("consumer")  # of a run before this one
         self._conditions.raise_condition("group", f"waiting to be assigned partitions of {', '.join(self._topics)}")
         self._thread = threading.Thread(target=self._run, name=f"{self._service}-consumer", daemon=True)
         self._thread.start()
