@@ -19,7 +19,7 @@ from ottla.errors import (
     RegistryRejected,
     RegistryUnavailable,
 )
-from ottla.events import event_type, new_event_id
+from ottla.events import event_type, new_event_id, schema_text
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import RecordMetadata
 from ottla.kafka.topics import ServiceTopics
@@ -210,11 +210,16 @@ class App:
         The application also gets /health/live, /health/ready and /metrics. It serves at once; whether Kafka and the
         registry are there yet is what /health/ready says.
         """
-        router = getattr(web, "router", None)
-        if router is not None:
-            router.routes.extend(routes(self.health, self.metrics))
-        async with self.running():
-            yield
+        taken: list[Any] = web.router.routes if hasattr(web, "router") else []
+        pages = routes(self.health, self.metrics)
+        # In front: an application mounted at "/" would answer for everything behind it.
+        taken[:0] = pages
+        try:
+            async with self.running():
+                yield
+        finally:
+            for page in pages:
+                taken.remove(page)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[App]:
@@ -231,6 +236,8 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
+        for event in (*self._events, *(event for listener in self._listeners for event in listener.events)):
+            schema_text(event.cls)  # A field without a schema is told now, not with the first record.
         for hook in self._starting:
             await _run(hook)
         registry = RegistryClient(settings.registry.url, timeout=settings.registry.timeout_s)
@@ -241,7 +248,11 @@ class App:
         self._registry = registry
         self.health.raise_condition("start", "starting")
         if self._listeners:
-            self._runner = self._make_runner(settings, producer, Deserializer(registry))
+            try:
+                self._runner = self._make_runner(settings, producer, Deserializer(registry))
+            except ConfigurationError:
+                producer.close(0)
+                raise
 
     def _make_runner(self, settings: Settings, producer: Producer, deserializer: Deserializer) -> ListenerRunner:
         assert self._outputs is not None

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ottla.errors import ConfigurationError, DecodeError, EncodeError
+from ottla.errors import ConfigurationError, DecodeError, EncodeError, EventDefinitionError
 
 Backoff = Callable[[int], float]
 """Given the number of failed attempts (1, 2, ...), the seconds to wait before the next one."""
@@ -49,7 +49,7 @@ class Retry:
 
     attempts: int = 3
     backoff: Backoff = field(default_factory=lambda: exponential(0.1, 10.0))
-    fatal: tuple[type[BaseException], ...] = (DecodeError, EncodeError)
+    fatal: tuple[type[BaseException], ...] = (DecodeError, EncodeError, EventDefinitionError)
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
