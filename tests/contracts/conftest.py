@@ -1,4 +1,4 @@
-"""Topics for the contract tests."""
+"""Topics, connections and worlds of events for the contract tests."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ottla.testing import Broker
+from ottla.testing import Broker, EmbeddedRegistry
 from tests.contracts.clients import create_topic
 from tests.contracts.wire import Connection
+from tests.listeners.harness import World
 
 
 @pytest.fixture
@@ -28,3 +29,20 @@ def connection(broker: Broker) -> Iterator[Connection]:
     """A raw connection to the broker."""
     with Connection(broker) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def listener_registries() -> Iterator[dict[str, EmbeddedRegistry]]:
+    started: dict[str, EmbeddedRegistry] = {}
+    yield started
+    for registry in started.values():
+        registry.close()
+
+
+@pytest.fixture
+def world(broker: Broker, listener_registries: dict[str, EmbeddedRegistry]) -> World:
+    registry = listener_registries.get(broker.bootstrap_servers)
+    if registry is None:
+        registry = listener_registries[broker.bootstrap_servers] = EmbeddedRegistry(broker.bootstrap_servers)
+        registry.start()
+    return World(broker, registry)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ottla import KafkaSettings, ListenerSettings, RegistrySettings, Settings, event
+from ottla import App, KafkaSettings, ListenerSettings, RegistrySettings, Settings, event
 from ottla.kafka.admin import Admin
 from ottla.kafka.producer import Producer
 from ottla.kafka.reader import read_topic
@@ -95,3 +95,8 @@ class World:
 
 def headers_of(record: Record) -> dict[str, bytes]:
     return {name: value or b"" for name, value in record.headers}
+
+
+def service(world: World, **more: Any) -> App:
+    """An app of the world's group, with its settings."""
+    return App(world.group, settings=world.settings, **more)

@@ -65,10 +65,15 @@ def test_a_schema_nested_without_end_is_refused(depth: int) -> None:
 
 def test_a_default_of_any_branch_of_a_union_is_accepted() -> None:
     parse(json.dumps(record(field("a", ["null", "int"], default=7))))
+    with pytest.raises(InvalidSchema):
+        parse(json.dumps(record(field("a", ["null", "int"], default="seven"))))
 
 
 def test_a_bad_default_that_was_stored_once_can_still_be_read() -> None:
-    parse(json.dumps(record(field("a", "int", default="x"))), validate_defaults=False)
+    text = json.dumps(record(field("a", "int", default="x")))
+    with pytest.raises(InvalidSchema):
+        parse(text)
+    parse(text, validate_defaults=False)
 
 
 def test_names_resolve_in_the_enclosing_namespace() -> None:

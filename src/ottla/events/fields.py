@@ -85,10 +85,10 @@ def field_names(cls: type) -> tuple[str, ...]:
     if issubclass(cls, msgspec.Struct):
         return cls.__struct_fields__
     if is_pydantic(cls):
-        return tuple(cls.model_fields)  # type: ignore[attr-defined]
+        return tuple(cls.model_fields)  # type: ignore[attr-defined]  # pydantic is optional
     if hasattr(cls, "__attrs_attrs__"):
         return tuple(a.name for a in cls.__attrs_attrs__)
-    return tuple(f.name for f in dataclasses.fields(cls))  # type: ignore[arg-type]
+    return tuple(f.name for f in dataclasses.fields(cls))  # type: ignore[arg-type]  # asked before
 
 
 def _hints(cls: type) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _dataclass_fields(cls: Any) -> tuple[ClassField, ...]:
             continue
         default: Any = field.default
         if default is MISSING and field.default_factory is not MISSING:
-            default = _static(field.default_factory)  # type: ignore[arg-type]
+            default = _static(field.default_factory)  # type: ignore[arg-type]  # not MISSING: asked above
         found.append(
             ClassField(
                 name=field.name,
@@ -160,7 +160,8 @@ def _dataclass_fields(cls: Any) -> tuple[ClassField, ...]:
 
 def _has_init_vars(cls: Any) -> bool:
     fields: Mapping[str, Any] = cls.__dataclass_fields__
-    return any(getattr(f, "_field_type", None) is dataclasses._FIELD_INITVAR for f in fields.values())  # type: ignore[attr-defined]
+    init_var = dataclasses._FIELD_INITVAR  # type: ignore[attr-defined]  # there is no public way to ask
+    return any(getattr(f, "_field_type", None) is init_var for f in fields.values())
 
 
 def _pydantic_fields(cls: Any) -> tuple[ClassField, ...]:

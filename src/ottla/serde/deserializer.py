@@ -67,7 +67,7 @@ class Deserializer:
         except (KeyError, TypeError):
             decode = self._decoder(value, cls)
         try:
-            return decode(value, 5)  # type: ignore[no-any-return]
+            return decode(value, 5)  # type: ignore[no-any-return]  # generated code has no types
         except DecodeError as error:
             _raise(error, wire.schema_id(value))
 

@@ -30,7 +30,7 @@ def reader(table: str, version: int, flexible: bool) -> Reader:
     """
     source = _ReaderSource(version, flexible)
     source.begin(parse_table(table))
-    return source.function("read")  # type: ignore[no-any-return]
+    return source.function("read")  # type: ignore[no-any-return]  # generated code has no types
 
 
 @cache
@@ -38,7 +38,7 @@ def writer(table: str, version: int, flexible: bool) -> Writer:
     """The function that writes a message: `(dict, chunks) -> None`. Keys left out of the dict get their defaults."""
     source = _WriterSource(version, flexible)
     source.begin(parse_table(table))
-    return source.function("write")  # type: ignore[no-any-return]
+    return source.function("write")  # type: ignore[no-any-return]  # generated code has no types
 
 
 class _Source:
