@@ -19,7 +19,7 @@ def progress(*services: ServiceSample, phase: str = "placing orders", read: int 
     return Progress(
         phase=phase,
         elapsed_s=3.2,
-        snapshot=Snapshot(services, totals, orders),
+        snapshot=Snapshot(0.0, services, totals, orders),
         invoices_read=read,
         placed={"accepted": 7, "rejected": 2},
         reasons={"missing_customer": 2},

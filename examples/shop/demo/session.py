@@ -58,12 +58,14 @@ class Session:
         self.shipped_before = self.read_model.shipped()
         self.loader = Loader(HOST, orders.port, rate=options.rate, known=self.read_model.invoices())
         self.watch = Watch(self.pipeline)
+        self.watcher = Watcher(self.watch)
         self.rest = RestWatcher(self.pipeline.bootstrap_servers)
         self.crashes: list[tuple[float, str]] = []
         self.restarts: Counter[str] = Counter()
         self.first_shipped_s: float | None = None
         self.ended_at: float | None = None
         self.at_rest = False
+        self.rested_at = 0.0
         self.closing: Closing | None = None
         self.memory: Memory | None = None
         self.stuck: str | None = None
@@ -74,8 +76,7 @@ class Session:
         """Goes on until the end of all orders (`--exit`), or until interrupted; then everything has been stopped."""
         view = make_view(sys.stderr if self.options.json else sys.stdout)
         placing = threading.Thread(target=self._place, name="place", daemon=True)
-        watcher = Watcher(self.watch)
-        for thread in (placing, watcher, self.rest):
+        for thread in (placing, self.watcher, self.rest):
             thread.start()
         try:
             try:
@@ -83,7 +84,7 @@ class Session:
             finally:
                 self.rest.stop()
                 self.loader.stop()
-                watcher.stop()
+                self.watcher.stop()
             books, killed, stopping_s = self._finish(view)
             return self._summary(books, killed, stopping_s)
         finally:
@@ -132,7 +133,8 @@ class Session:
             if totals.in_flight == 0 or resting_s > REST_IS_FINAL_S:
                 self.ended_at = self.ended_at or now
                 if resting_s > 0 and not self.at_rest:
-                    self.at_rest = True
+                    self.at_rest, self.rested_at = True, now
+                    self.watcher.look_now()
                     self.memory = memory_of([os.getpid(), *(child.pid for child in self.pipeline.supervisor.children)])
                     self.closing = self._close_books()
                 elif resting_s == 0:
@@ -207,7 +209,9 @@ class Session:
     def _phase(self) -> str:
         if self.stuck:
             return f"stuck: {self.stuck}"
-        if self.at_rest and self.closing is not None:
+        # The page says so only when what it shows has got there too.
+        shown = self.watch.snapshot.taken_at >= self.rested_at
+        if self.at_rest and self.closing is not None and shown:
             if self.closing.books is None:
                 return "every order has reached its end, checking the books"
             return f"every order has reached its end, the books {self.closing.books.verdict.rstrip('.')}"

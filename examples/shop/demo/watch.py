@@ -38,8 +38,9 @@ class ServiceSample:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The shop at one moment."""
+    """The shop at one moment: nothing in it is older than `taken_at` (seconds, the clock of `time.monotonic()`)."""
 
+    taken_at: float = 0.0
     services: tuple[ServiceSample, ...] = ()
     totals: Totals = field(default_factory=Totals)
     latest: tuple[OrderLine, ...] = ()
@@ -58,10 +59,11 @@ class Watch:
 
     def take(self) -> Snapshot:
         """Asks all services now."""
+        taken_at = time.monotonic()
         samples = tuple(self._sample(service) for service in self._pipeline.services.values())
         totals = self._read_model.totals() or self.snapshot.totals
         latest = self._read_model.latest(self._latest_count)
-        self.snapshot = Snapshot(samples, totals, latest)
+        self.snapshot = Snapshot(taken_at, samples, totals, latest)
         return self.snapshot
 
     def _sample(self, service: Service) -> ServiceSample:
@@ -96,22 +98,34 @@ class Watch:
 class Watcher(threading.Thread):
     """Takes a snapshot every second (more often until all services are ready) until `stop`.
 
-    Looking is not free: making up their metrics costs the services a few milliseconds each.
+    `interval_s` is the time between looks before all services are ready. Looking is not free: making up their metrics
+    costs the services a few milliseconds each.
     """
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, interval_s: float = 0.25) -> None:
         super().__init__(name="watch", daemon=True)
         self._watch = watch
-        self._stopping = threading.Event()
+        self._interval_s = interval_s
+        self._woken = threading.Event()
+        self._stopping = False
 
     def run(self) -> None:
-        interval_s = 0.25
-        while not self._stopping.wait(interval_s):
+        interval_s = self._interval_s
+        while True:
+            self._woken.wait(interval_s)
+            self._woken.clear()
+            if self._stopping:
+                return
             snapshot = self._watch.take()
-            interval_s = 1.0 if all(sample.state == "ready" for sample in snapshot.services) else 0.25
+            interval_s = 1.0 if all(sample.state == "ready" for sample in snapshot.services) else self._interval_s
+
+    def look_now(self) -> None:
+        """Takes the next snapshot at once."""
+        self._woken.set()
 
     def stop(self) -> None:
-        self._stopping.set()
+        self._stopping = True
+        self._woken.set()
         self.join(_TIMEOUT_S)
 
 
