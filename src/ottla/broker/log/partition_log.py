@@ -11,13 +11,16 @@ from typing import NamedTuple
 
 from ottla.broker.log.batch import (
     LOG_APPEND_TIME,
+    TRANSACTIONAL,
     BatchHeader,
     crc_of,
     stamped_prefix,
 )
+from ottla.broker.log.control import Marker, control_batch
 from ottla.broker.log.producers import AppendedBatch, Producers
 from ottla.broker.log.recovery import now_ms, recover_segments
 from ottla.broker.log.segment import Segment, sync_folder
+from ottla.broker.log.transactions import Transactions
 
 LEADER_EPOCH = 0
 
@@ -48,6 +51,7 @@ class PartitionLog:
         self.start_offset = 0
         self.next_offset = 0
         self.producers = Producers()
+        self.transactions = Transactions()
         self.waiters: set[Callable[[int], None]] = set()
         self.deleted = False
         self._bases: list[int] = []
@@ -59,6 +63,11 @@ class PartitionLog:
     @property
     def high_watermark(self) -> int:
         return self._stable.offset
+
+    @property
+    def last_stable_offset(self) -> int:
+        """The end of what `read_committed` consumers see: before the first transaction that is not decided yet."""
+        return max(self.transactions.last_stable(self._stable.offset), self.start_offset)
 
     @property
     def size(self) -> int:
@@ -73,7 +82,7 @@ class PartitionLog:
             CorruptLog: See `recovery`.
         """
         if self.folder.is_dir():
-            self.segments, next_offset = recover_segments(self.folder, self.producers)
+            self.segments, next_offset = recover_segments(self.folder, self.producers, self.transactions)
         else:
             next_offset = None
         self._bases = [segment.base_offset for segment in self.segments]
@@ -112,9 +121,39 @@ class PartitionLog:
         self.next_offset = base_offset + header.last_offset_delta + 1
         if header.producer_id >= 0:
             self.producers.note(header, base_offset)
+            if header.attributes & TRANSACTIONAL:
+                self.transactions.note(header, base_offset, None)
         self._dirty.add(segment)
         self._end = End(self.next_offset, segment, segment.size)
         return Appended(base_offset, log_append_time)
+
+    def append_control(
+        self,
+        producer_id: int,
+        producer_epoch: int,
+        marker: Marker,
+        *,
+        coordinator_epoch: int,
+        segment_bytes: int,
+        segment_ms: int,
+    ) -> int:
+        """Appends the marker that ends a producer's transaction in this partition; gives its offset.
+
+        Args:
+            producer_id: Whose transaction it is.
+            producer_epoch: The producer's epoch from now on; older batches of it are refused afterwards.
+            marker: COMMIT or ABORT.
+            coordinator_epoch: Of the coordinator, for who looks into the log.
+            segment_bytes, segment_ms: As in `append`.
+
+        Raises:
+            OSError: Nothing was appended.
+        """
+        header, body = control_batch(producer_id, producer_epoch, marker, coordinator_epoch, now_ms())
+        appended = self.append(header, body, stamp=False, segment_bytes=segment_bytes, segment_ms=segment_ms)
+        self.transactions.note(header, appended.base_offset, marker)
+        self.producers.note_marker(header, coordinator_epoch)
+        return appended.base_offset
 
     def duplicate_of(self, header: BatchHeader) -> AppendedBatch | None:
         """The batch as first appended, if this is a retry of it. Raises Refused; see Producers.check."""
@@ -221,6 +260,7 @@ class PartitionLog:
     def delete_until(self, offset: int) -> list[Segment]:
         """Moves the start of the log forward; gives the segments nobody needs now, for the caller to remove."""
         self.start_offset = max(self.start_offset, offset)
+        self.transactions.trim(self.start_offset)
         gone: list[Segment] = []
         while len(self.segments) > 1 and self._bases[1] <= self.start_offset:
             segment = self.segments.pop(0)

@@ -19,14 +19,15 @@ class AppendedBatch(NamedTuple):
 
 
 class ProducerState:
-    """One producer id: its epoch and its last five batches."""
+    """One producer id: its epoch, its last five batches, and the epoch of the coordinator that last wrote a marker."""
 
-    __slots__ = ("batches", "epoch", "last_timestamp")
+    __slots__ = ("batches", "coordinator_epoch", "epoch", "last_timestamp")
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.batches: deque[AppendedBatch] = deque(maxlen=REMEMBERED_BATCHES)
         self.last_timestamp = -1
+        self.coordinator_epoch = -1
 
 
 class Refused(Exception):
@@ -95,16 +96,24 @@ class Producers:
                 AppendedBatch(header.base_sequence, header.last_sequence, base_offset, header.max_timestamp)
             )
 
+    def note_marker(self, header: BatchHeader, coordinator_epoch: int) -> None:
+        """Remembers who wrote the marker that was noted last for this producer."""
+        self.states[header.producer_id].coordinator_epoch = coordinator_epoch
+
     def expire(self, before: int) -> None:
         """Forgets producers whose last batch is older than `before` (ms since the epoch)."""
         for producer_id in [i for i, s in self.states.items() if s.last_timestamp < before]:
             del self.states[producer_id]
 
     def snapshot(self) -> list[Any]:
-        return [[i, s.epoch, s.last_timestamp, list(map(list, s.batches))] for i, s in self.states.items()]
+        return [
+            [i, s.epoch, s.last_timestamp, s.coordinator_epoch, list(map(list, s.batches))]
+            for i, s in self.states.items()
+        ]
 
     def restore(self, snapshot: list[Any]) -> None:
-        for producer_id, epoch, last_timestamp, batches in snapshot:
+        for producer_id, epoch, last_timestamp, coordinator_epoch, batches in snapshot:
             state = self.states[producer_id] = ProducerState(epoch)
             state.last_timestamp = last_timestamp
+            state.coordinator_epoch = coordinator_epoch
             state.batches.extend(AppendedBatch(*batch) for batch in batches)

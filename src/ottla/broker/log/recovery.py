@@ -14,9 +14,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ottla.broker.log.batch import HEADER_SIZE, MAGIC, BatchHeader, is_intact, read_header
+from ottla.broker.log.batch import HEADER_SIZE, MAGIC, TRANSACTIONAL, BatchHeader, is_intact, read_header
+from ottla.broker.log.control import CONTROL_BATCH_SIZE, marker_of
 from ottla.broker.log.producers import Producers
 from ottla.broker.log.segment import Segment, sync_folder
+from ottla.broker.log.transactions import Transactions
 from ottla.errors import CorruptLog
 
 logger = logging.getLogger("ottla.broker")
@@ -30,8 +32,10 @@ def segment_paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix == ".log")
 
 
-def recover_segments(folder: Path, producers: Producers) -> tuple[list[Segment], int | None]:
-    """Opens, checks and indexes all segments of a partition, and replays their producers.
+def recover_segments(
+    folder: Path, producers: Producers, transactions: Transactions
+) -> tuple[list[Segment], int | None]:
+    """Opens, checks and indexes all segments of a partition, and replays their producers and transactions.
 
     Returns:
         The segments, and the next offset to give (None if there is no segment).
@@ -56,14 +60,14 @@ def recover_segments(folder: Path, producers: Producers) -> tuple[list[Segment],
             )
         segment = Segment(path, base_offset, path.stat().st_mtime)
         segments.append(segment)
-        next_offset, damage = _check(segment, base_offset, producers)
+        next_offset, damage = _check(segment, base_offset, producers, transactions)
         if damage:
             _cut(segment, damage, paths[number + 1 :])
             break
     return segments, next_offset
 
 
-def _check(segment: Segment, expected: int, producers: Producers) -> tuple[int, str]:
+def _check(segment: Segment, expected: int, producers: Producers, transactions: Transactions) -> tuple[int, str]:
     """Walks a segment up to the last intact batch. Gives the next offset and what was wrong."""
     file_size = os.fstat(segment.fd).st_size
     for position, header, problem in _batches(segment.fd, file_size):
@@ -75,9 +79,25 @@ def _check(segment: Segment, expected: int, producers: Producers) -> tuple[int, 
         segment.note(header.base_offset, position, header.max_timestamp)
         segment.size = position + header.size
         if header.producer_id >= 0:
-            producers.note(header, header.base_offset)
+            note_batch(segment, position, header, producers, transactions)
         expected = header.last_offset + 1
     return expected, ""
+
+
+def note_batch(
+    segment: Segment, position: int, header: BatchHeader, producers: Producers, transactions: Transactions
+) -> None:
+    """Takes a stored batch of a producer into what the partition remembers of producers and transactions."""
+    producers.note(header, header.base_offset)
+    if not header.attributes & TRANSACTIONAL:
+        return
+    if not header.is_control:
+        transactions.note(header, header.base_offset, None)
+        return
+    marker, coordinator_epoch = marker_of(segment.read(position, CONTROL_BATCH_SIZE))
+    if marker is not None:
+        transactions.note(header, header.base_offset, marker)
+        producers.note_marker(header, coordinator_epoch)
 
 
 def _batches(fd: int, file_size: int) -> Iterator[tuple[int, BatchHeader, str]]:
