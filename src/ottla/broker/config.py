@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,7 @@ class BrokerConfig:
         partitions: Partitions of a topic created without a number.
         message_max_bytes: Default of max.message.bytes.
         retention_ms, retention_bytes, segment_bytes: Defaults of the topic settings of that name; -1 is no limit.
+        topic_defaults: Defaults of further topic settings, by their Kafka names.
         retention_check_interval_ms: How often retention runs.
         group_initial_rebalance_delay_ms: How long a new group waits for more members. Kafka's default is 3000; here 0,
             since on one machine nobody wants to wait for the first record.
@@ -48,6 +50,7 @@ class BrokerConfig:
     retention_ms: int = 7 * 24 * 3600 * 1000
     retention_bytes: int = -1
     segment_bytes: int = 1 << 30
+    topic_defaults: Mapping[str, str] = field(default_factory=dict)
     retention_check_interval_ms: int = 30_000
     group_initial_rebalance_delay_ms: int = 0
     group_min_session_timeout_ms: int = 6_000

@@ -137,6 +137,7 @@ SETTINGS: dict[str, Setting] = {
 def broker_defaults(config: BrokerConfig) -> dict[str, str]:
     """Topic settings whose default the broker's own configuration gives."""
     return {
+        **config.topic_defaults,
         "max.message.bytes": str(config.message_max_bytes),
         "retention.ms": str(config.retention_ms),
         "retention.bytes": str(config.retention_bytes),

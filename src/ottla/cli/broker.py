@@ -25,32 +25,54 @@ def broker(
         Path | None,
         typer.Option(metavar="DIR", help="Where everything is kept.", show_default="a folder removed at exit"),
     ] = None,
-    port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="0 picks a free one.")] = 9092,
-    host: Annotated[str, typer.Option(help="Address to listen on and to tell clients.")] = "127.0.0.1",
-    flush: Annotated[
-        Flush,
+    port: Annotated[
+        int | None, typer.Option("--port", "-p", min=0, max=65535, help="0 picks a free one.", show_default="9092")
+    ] = None,
+    config: Annotated[
+        Path | None,
         typer.Option(
-            help="When records reach the disk: before they are acknowledged; every second; when the system likes."
+            "--config",
+            metavar="FILE",
+            help="Settings under Kafka's names (server.properties). Options count before it.",
         ),
-    ] = Flush.ack,
-    partitions: Annotated[int, typer.Option(min=1, help="Of a topic created without saying how many.")] = 1,
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on and to tell clients.", show_default="127.0.0.1")
+    ] = None,
+    flush: Annotated[
+        Flush | None,
+        typer.Option(
+            help="When records reach the disk: before they are acknowledged; every second; when the system likes.",
+            show_default="ack",
+        ),
+    ] = None,
+    partitions: Annotated[
+        int | None, typer.Option(min=1, help="Of a topic created without saying how many.", show_default="1")
+    ] = None,
     auto_create_topics: Annotated[
-        bool, typer.Option("--auto-create-topics/--no-auto-create-topics", help="Create a topic when it is first used.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--auto-create-topics/--no-auto-create-topics",
+            help="Create a topic when it is first used.",
+            show_default="create",
+        ),
+    ] = None,
 ) -> None:
     """Run the embedded broker: Kafka's protocol for one machine, durable, without a JVM.
 
     Prints "broker ready on HOST:PORT" once it listens. SIGTERM or Ctrl-C stops it cleanly. It has no security: keep it
     on loopback.
     """
-    from ottla.broker import BrokerConfig, serve
+    from ottla.broker import serve
+    from ottla.broker.kafka_settings import load_config
 
     serve(
-        BrokerConfig(
+        load_config(
+            config,
             data_dir=data,
             host=host,
             port=port,
-            flush=flush.value,
+            flush=flush and flush.value,
             auto_create_topics=auto_create_topics,
             partitions=partitions,
         )
