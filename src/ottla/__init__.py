@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from ottla.kafka.record import Record as Record
     from ottla.kafka.record import RecordMetadata as RecordMetadata
     from ottla.listeners.context import Context as Context
+    from ottla.listeners.order import Order as Order
+    from ottla.listeners.order import per_key as per_key
+    from ottla.listeners.order import per_partition as per_partition
+    from ottla.listeners.order import unordered as unordered
     from ottla.listeners.retry import Retry as Retry
     from ottla.listeners.retry import exponential as exponential
     from ottla.listeners.retry import fixed as fixed
@@ -50,9 +54,13 @@ _HOMES = {
     # services
     "App": "app",
     "Context": "listeners.context",
+    "Order": "listeners.order",
     "Retry": "listeners.retry",
     "exponential": "listeners.retry",
     "fixed": "listeners.retry",
+    "per_key": "listeners.order",
+    "per_partition": "listeners.order",
+    "unordered": "listeners.order",
     # events
     "Envelope": "events",
     "derived_event_id": "events",

@@ -27,6 +27,7 @@ from ottla.listeners.burial import DeadLetters
 from ottla.listeners.deadletter import dead_letter_topic
 from ottla.listeners.declaration import Listener, declare
 from ottla.listeners.dispatch import Dispatcher
+from ottla.listeners.order import Order, per_partition
 from ottla.listeners.outputs import Outgoing, Outputs
 from ottla.listeners.publishing import Publishing
 from ottla.listeners.record import UNDECODED, RecordProcessor
@@ -106,7 +107,12 @@ class App:
     # ------------------------------------------------------------------ declaring
 
     def listen(
-        self, *types: type, retry: Retry | None = None, name: str | None = None, batch: int = 1
+        self,
+        *types: type,
+        retry: Retry | None = None,
+        name: str | None = None,
+        batch: int = 1,
+        order: Order = per_partition,
     ) -> Callable[[Function], Function]:
         """Declares a handler for events.
 
@@ -122,6 +128,9 @@ class App:
                 returns None or a list with one entry per event: what to publish for it. It never waits for more
                 records than have arrived. If it raises, its records are handed over again one at a time, in lists of
                 one, and only the one at fault is retried and dead-lettered: it must bear being called again.
+            order: `per_partition`: one after the other. `per_key(n)`: up to n keys of a partition at once, each key in
+                its order, also through retries. `unordered(n)`: up to n records of a partition at once. The handlers of
+                a topic must agree.
 
         Raises:
             ConfigurationError: The signature cannot be served.
@@ -129,7 +138,9 @@ class App:
         """
 
         def declared(function: Function) -> Function:
-            self._listeners.append(declare(function, types, name=name, retry=retry or Retry(), batch=batch))
+            self._listeners.append(
+                declare(function, types, name=name, retry=retry or Retry(), batch=batch, order=order)
+            )
             return function
 
         return declared

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ottla.listeners.offsets import OffsetTracker
+from ottla.listeners.offsets import OffsetTracker, Progress
 
 
 def test_nothing_is_committed_before_the_first_record_finishes() -> None:
@@ -19,7 +19,7 @@ def test_the_position_stops_before_an_unfinished_record() -> None:
     tracker.finished(7)
     assert tracker.to_commit() is None
     tracker.finished(5)
-    assert tracker.to_commit() == 8
+    assert tracker.to_commit() == Progress(8)
 
 
 def test_offsets_that_do_not_exist_leave_no_gap() -> None:
@@ -27,14 +27,14 @@ def test_offsets_that_do_not_exist_leave_no_gap() -> None:
     tracker.received([5, 9])
     tracker.finished(5)
     tracker.finished(9)
-    assert tracker.to_commit() == 10
+    assert tracker.to_commit() == Progress(10)
 
 
 def test_a_position_is_given_once() -> None:
     tracker = OffsetTracker()
     tracker.received([0])
     tracker.finished(0)
-    assert tracker.to_commit() == 1
+    assert tracker.to_commit() == Progress(1)
     assert tracker.to_commit() is None
 
 
@@ -44,7 +44,7 @@ def test_a_position_whose_commit_failed_is_given_again() -> None:
     tracker.finished(0)
     tracker.to_commit()
     tracker.commit_failed()
-    assert tracker.to_commit() == 1
+    assert tracker.to_commit() == Progress(1)
 
 
 @given(st.sets(st.integers(0, 60), min_size=1).map(sorted), st.randoms(use_true_random=False))

@@ -5,7 +5,7 @@ from typing import Any
 import confluent_kafka
 import pytest
 
-from ottla import Settings
+from ottla import Settings, per_partition
 from ottla.listeners.runner import ListenerRunner
 from ottla.observability.health import Health
 
@@ -21,7 +21,7 @@ class _Place:
 
 
 class _Listener:
-    topics, is_async, batch = frozenset({"orders"}), False, 1
+    topics, is_async, batch, order = frozenset({"orders"}), False, 1, per_partition
 
 
 def _runner(health: Health) -> ListenerRunner:

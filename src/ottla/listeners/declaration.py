@@ -12,6 +12,7 @@ from ottla.errors import ConfigurationError
 from ottla.events import EventType, event_type
 from ottla.events.declaration import declared_event
 from ottla.listeners.context import Context
+from ottla.listeners.order import Order, per_partition
 from ottla.listeners.retry import Retry
 
 Handler = Callable[..., Any]
@@ -30,6 +31,7 @@ class Listener:
         is_async: Whether `call` gives an awaitable (or an async iterator).
         retry: What happens when it raises.
         batch: The most records it takes at once; 1 for a handler of single events.
+        order: In what order, and how many at once, the records of a partition are handled.
     """
 
     name: str
@@ -38,13 +40,22 @@ class Listener:
     is_async: bool
     retry: Retry
     batch: int = 1
+    order: Order = per_partition
 
     @property
     def topics(self) -> frozenset[str]:
         return frozenset(event.topic for event in self.events)
 
 
-def declare(function: Handler, types: tuple[type, ...], *, name: str | None, retry: Retry, batch: int = 1) -> Listener:
+def declare(
+    function: Handler,
+    types: tuple[type, ...],
+    *,
+    name: str | None,
+    retry: Retry,
+    batch: int = 1,
+    order: Order = per_partition,
+) -> Listener:
     """Reads a handler's signature once.
 
     Args:
@@ -54,6 +65,7 @@ def declare(function: Handler, types: tuple[type, ...], *, name: str | None, ret
         name: None takes the function's own name.
         retry: What happens when it raises.
         batch: The most records to hand over at once.
+        order: In what order, and how many at once.
 
     Raises:
         ConfigurationError: The signature cannot be served; the message says which parameter.
@@ -62,6 +74,11 @@ def declare(function: Handler, types: tuple[type, ...], *, name: str | None, ret
     label = str(getattr(function, "__qualname__", repr(function)))
     if batch < 1:
         raise ConfigurationError(f"handler {label}: batch={batch}; a batch holds at least one record")
+    if batch > 1 and order.parallel > 1:
+        raise ConfigurationError(
+            f"handler {label}: batch={batch} with order={order}; a batch is records of a partition in their order. "
+            f"Leave one of the two out."
+        )
     context_type: Any = Context if batch == 1 else list[Context]
     parameters = list(inspect.signature(function).parameters.values())
     hints = _hints(function, label)
@@ -101,6 +118,7 @@ def declare(function: Handler, types: tuple[type, ...], *, name: str | None, ret
         is_async=inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function),
         retry=retry,
         batch=batch,
+        order=order,
     )
 
 

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from typing import NamedTuple
+
+from ottla.listeners import gaps
+
+
+class Progress(NamedTuple):
+    """What to commit: the first offset not finished, and text that tells which later ones are."""
+
+    offset: int
+    metadata: str = ""
 
 
 class OffsetTracker:
@@ -12,28 +22,62 @@ class OffsetTracker:
     Invariant: `position` is never past an offset that was received and is not finished, in whatever order records
     finish. Offsets are received in rising order; some do not exist (compaction, transaction markers), so the position
     follows the offsets seen and never counts on the next one.
+
+    Args:
+        remember: Whether the records that are finished beyond the position are written down with it. Where records are
+            handled one after the other there are none worth it.
     """
 
-    __slots__ = ("_committed", "_finished", "_lock", "_pending", "_position")
+    __slots__ = ("_committed", "_finished", "_lock", "_pending", "_position", "_remember", "_remembered", "_restored")
 
-    def __init__(self) -> None:
+    def __init__(self, *, remember: bool = False) -> None:
         self._lock = threading.Lock()
         self._pending: deque[int] = deque()
         self._finished: set[int] = set()
         self._position: int | None = None
-        self._committed: int | None = None
+        self._committed: Progress | None = None
+        self._remember = remember
+        self._remembered: set[int] = set()
+        self._restored = 0
 
-    def received(self, offsets: list[int]) -> None:
+    @property
+    def remembers(self) -> bool:
+        return self._remember
+
+    def restore(self, position: int, metadata: str | None) -> None:
+        """What was committed before this partition came here. Before the first record is received."""
+        with self._lock:
+            self._remembered = gaps.decode(position, metadata)
+            self._restored = position
+
+    def received(self, offsets: list[int]) -> set[int]:
+        """Records have come from Kafka. Gives those that were finished already, before the partition came here."""
         with self._lock:
             self._pending.extend(offsets)
+            if not self._remembered:
+                return set()
+            if offsets[0] < self._restored:
+                # The log does not go as far as what was committed: it is another one, or was cut.
+                self._remembered.clear()
+            again = self._remembered.intersection(offsets)
+            self._remembered -= again
+            if self._remembered and max(self._remembered) < offsets[-1]:
+                self._remembered.clear()  # Records that are in the log no more.
+            self._finished |= again
+            self._move()
+            return again
 
     def finished(self, offset: int) -> None:
         with self._lock:
             self._finished.add(offset)
-            while self._pending and self._pending[0] in self._finished:
-                done = self._pending.popleft()
-                self._finished.remove(done)
-                self._position = done + 1
+            self._move()
+
+    def _move(self) -> None:
+        pending, finished = self._pending, self._finished
+        while pending and pending[0] in finished:
+            done = pending.popleft()
+            finished.remove(done)
+            self._position = done + 1
 
     @property
     def unfinished(self) -> int:
@@ -42,7 +86,7 @@ class OffsetTracker:
 
     @property
     def position(self) -> int | None:
-        """The offset to commit: one past the last record of the finished prefix; None before the first."""
+        """One past the last record of the finished prefix; None before the first."""
         return self._position
 
     @property
@@ -51,15 +95,36 @@ class OffsetTracker:
         with self._lock:
             return self._pending[0] if self._pending else self._position
 
-    def to_commit(self) -> int | None:
-        """The position if it has moved since it was last asked for, else None."""
+    @property
+    def progress(self) -> Progress | None:
+        """What to commit as things stand; None if nothing is finished."""
         with self._lock:
-            if self._position is None or self._position == self._committed:
+            return self._progress()
+
+    def to_commit(self) -> Progress | None:
+        """The progress if there is any since it was last asked for, else None."""
+        with self._lock:
+            progress = self._progress()
+            if progress is None or progress == self._committed:
                 return None
-            self._committed = self._position
-            return self._position
+            self._committed = progress
+            return progress
 
     def commit_failed(self) -> None:
         """What `to_commit` gave was not committed after all: it is given again."""
         with self._lock:
             self._committed = None
+
+    def _progress(self) -> Progress | None:
+        if not self._remember:
+            return None if self._position is None else Progress(self._position)
+        beyond = self._finished | self._remembered
+        if self._position is None and not beyond:
+            return None
+        if self._position is not None:
+            first = self._position
+        elif self._pending:
+            first = self._pending[0]
+        else:
+            return None
+        return Progress(first, gaps.encode(first, beyond))

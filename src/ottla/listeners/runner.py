@@ -22,19 +22,26 @@ from typing import Any
 
 import msgspec
 
+from ottla.errors import ConfigurationError
 from ottla.kafka.consumer import TopicPartition, group_consumer
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import Message
+from ottla.listeners.async_lanes import AsyncLanes
 from ottla.listeners.async_partition import AsyncPartition
 from ottla.listeners.declaration import Listener
 from ottla.listeners.hooks import Conditions, Observer
+from ottla.listeners.order import Order
 from ottla.listeners.partition import Partition
 from ottla.listeners.record import RecordProcessor
+from ottla.listeners.sync_lanes import SyncLanes
 from ottla.listeners.sync_partition import SyncPartition
 from ottla.settings import Settings
 
 POLL_S = 0.1
 LAG_INTERVAL_S = 1.0
+COMMITTED_S = 10.0
+"""How long an assignment waits to learn what was committed."""
+SYNC_THREADS = 32
 LEAVE_S = 5.0
 """What a stop gives the last commit and the leaving of the group, beyond the drain timeout."""
 
@@ -57,6 +64,9 @@ class ListenerRunner:
         listeners: The handlers.
         processor: A record's way.
         producer: Flushed before positions are committed on a revoke.
+
+    Raises:
+        ConfigurationError: The handlers of a topic want it in different orders.
     """
 
     def __init__(
@@ -82,9 +92,11 @@ class ListenerRunner:
         self._topics = sorted(frozenset().union(*(listener.topics for listener in listeners)))
         self._async_topics = {topic for one in listeners if one.is_async for topic in one.topics}
         self._batches = {topic: max(one.batch for one in listeners if topic in one.topics) for topic in self._topics}
+        self._orders = {topic: _order_of(topic, listeners) for topic in self._topics}
         self._workers: dict[Place, Partition] = {}
+        widest = max((one.order.parallel for one in listeners if not one.is_async), default=1)
         self._executor = concurrent.futures.ThreadPoolExecutor(
-            self._limits.sync_threads or 32, thread_name_prefix=f"{service}-handler"
+            self._limits.sync_threads or max(SYNC_THREADS, widest), thread_name_prefix=f"{service}-handler"
         )
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -182,8 +194,8 @@ class ListenerRunner:
             worker = self._workers.get(place)
             if worker is None:  # Revoked within this very batch: the next owner gets these.
                 continue
-            worker.tracker.received([message.offset() for message in messages])
-            worker.feed(messages)
+            again = worker.tracker.received([message.offset() for message in messages])
+            worker.feed([one for one in messages if one.offset() not in again] if again else messages)
 
     def _steer_flow(self) -> None:
         """Pauses the partitions that are behind, resumes those that have caught up: memory stays bounded, and the
@@ -202,9 +214,9 @@ class ListenerRunner:
     def _commit_finished(self) -> None:
         offsets = []
         for (topic, partition), worker in self._workers.items():
-            position = worker.tracker.to_commit()
-            if position is not None:
-                offsets.append(TopicPartition(topic, partition, position))
+            progress = worker.tracker.to_commit()
+            if progress is not None:
+                offsets.append(TopicPartition(topic, partition, progress.offset, progress.metadata))
         if not offsets:
             return
         try:
@@ -232,9 +244,14 @@ class ListenerRunner:
         self._conditions.clear_condition("broker")
 
     def _partition(self, topic: str, partition: int) -> Partition:
+        order = self._orders[topic]
         if topic in self._async_topics:
             assert self._loop is not None, "set before the consumer thread starts"
+            if order.parallel > 1:
+                return AsyncLanes(topic, partition, self._processor, self._loop, order)
             return AsyncPartition(topic, partition, self._processor, self._loop, self._batches[topic])
+        if order.parallel > 1:
+            return SyncLanes(topic, partition, self._processor, self._executor, order)
         return SyncPartition(topic, partition, self._processor, self._executor, self._batches[topic])
 
     # ------------------------------------------------------------------ callbacks, inside poll() and close()
@@ -244,9 +261,31 @@ class ListenerRunner:
             worker = self._partition(one.topic, one.partition)
             self._workers[one.topic, one.partition] = worker
             worker.start()
+        self._restore(partitions)
         if partitions:
             self._log.info("assigned %s", _places(partitions))
         self._conditions.clear_condition("group")
+
+    def _restore(self, partitions: list[Any]) -> None:
+        """Reads which records beyond the position were finished by whoever had these partitions before."""
+        places = [
+            TopicPartition(one.topic, one.partition)
+            for one in partitions
+            if self._workers[one.topic, one.partition].tracker.remembers
+        ]
+        if not places:
+            return
+        try:
+            for one in self._consumer.committed(places, timeout=COMMITTED_S):
+                if one.offset >= 0:
+                    self._workers[one.topic, one.partition].tracker.restore(one.offset, one.metadata)
+        except Exception as error:
+            self._log.warning(
+                "which records of %s are finished beyond the committed position could not be read, some may be handled "
+                "again: %s",
+                _places(places),
+                error,
+            )
 
     def _revoked(self, _consumer: Any, partitions: list[Any]) -> None:
         if partitions:
@@ -287,9 +326,9 @@ class ListenerRunner:
             self._producer.flush(max(0.0, deadline - time.monotonic()))
         offsets = []
         for place, worker in workers:
-            position = worker.tracker.position
-            if position is not None:
-                offsets.append(TopicPartition(*place, position))
+            progress = worker.tracker.progress
+            if progress is not None:
+                offsets.append(TopicPartition(*place, progress.offset, progress.metadata))
             self._unpause(worker)
             del self._workers[place]
         if offsets:
@@ -353,6 +392,17 @@ class ListenerRunner:
         if error.fatal() or error.name() == "_FATAL":
             raise RuntimeError(f"the consumer cannot go on: {error.str()}")
         self._log.warning("%s[%s]: %s", message.topic(), message.partition(), error.str())
+
+
+def _order_of(topic: str, listeners: list[Listener]) -> Order:
+    here = [one for one in listeners if topic in one.topics]
+    for one in here:
+        if one.order != here[0].order:
+            raise ConfigurationError(
+                f"handlers {here[0].name} (order={here[0].order}) and {one.name} (order={one.order}) both listen to "
+                f"{topic}: its records can be handled in one order only, give both the same"
+            )
+    return here[0].order
 
 
 def _places(partitions: list[Any]) -> str:
