@@ -16,6 +16,7 @@ from ottla.broker.log.batch import (
     crc_of,
     stamped_prefix,
 )
+from ottla.broker.log.checkpoint import Checkpoint, SegmentState
 from ottla.broker.log.control import Marker, control_batch
 from ottla.broker.log.producers import AppendedBatch, Producers
 from ottla.broker.log.recovery import now_ms, recover_segments
@@ -54,6 +55,9 @@ class PartitionLog:
         self.transactions = Transactions()
         self.waiters: set[Callable[[int], None]] = set()
         self.deleted = False
+        self.cleaned = 0  # compaction has been through up to here
+        self.cleaning = False  # segments are in the hands of the cleaner: nobody else may remove them
+        self.checkpointed = 0  # the next offset when the last checkpoint was made
         self._bases: list[int] = []
         self._end = End(0, None, 0)
         self._stable = self._end
@@ -81,10 +85,10 @@ class PartitionLog:
         Raises:
             CorruptLog: See `recovery`.
         """
-        if self.folder.is_dir():
-            self.segments, next_offset = recover_segments(self.folder, self.producers, self.transactions)
-        else:
-            next_offset = None
+        found = recover_segments(self.folder, start_offset)
+        self.segments, self.producers, self.transactions = found.segments, found.producers, found.transactions
+        self.cleaned, self.checkpointed = found.cleaned, max(found.checkpointed, 0)
+        next_offset = found.next_offset
         self._bases = [segment.base_offset for segment in self.segments]
         first = self._bases[0] if self._bases else 0
         self.start_offset = max(start_offset, first)
@@ -114,7 +118,7 @@ class PartitionLog:
         if stamp:
             log_append_time = now_ms()
             header, body = _stamp(header, body, log_append_time)
-        segment = self._active(header.size, segment_bytes, segment_ms)
+        segment = self._active(header, segment_bytes, segment_ms)
         base_offset = self.next_offset
         prefix = stamped_prefix(header, base_offset, LEADER_EPOCH, header.crc)
         segment.append([prefix, body], header, base_offset)
@@ -159,11 +163,15 @@ class PartitionLog:
         """The batch as first appended, if this is a retry of it. Raises Refused; see Producers.check."""
         return self.producers.check(header) if header.producer_id >= 0 else None
 
-    def _active(self, size: int, segment_bytes: int, segment_ms: int) -> Segment:
+    def _active(self, header: BatchHeader, segment_bytes: int, segment_ms: int) -> Segment:
         if self.segments:
             active = self.segments[-1]
-            young = time.time() - active.created_at < segment_ms / 1000
-            if active.size == 0 or (active.size + size <= segment_bytes and young):
+            if active.size == 0:
+                return active
+            # As in Kafka, time is what the records say: a segment ends with the first that is so much younger.
+            began = active.first_timestamp
+            age = header.max_timestamp - began if began >= 0 else now_ms() - active.created_at * 1000
+            if active.size + header.size <= segment_bytes and age <= segment_ms:
                 return active
         return self._roll()
 
@@ -171,7 +179,7 @@ class PartitionLog:
         if not self.segments:
             self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / Segment.file_name(self.next_offset)
-        segment = Segment(path, self.next_offset, time.time())
+        segment = Segment.create(path, self.next_offset, time.time())
         self._folder_dirty = True
         self.segments.append(segment)
         self._bases.append(segment.base_offset)
@@ -239,6 +247,8 @@ class PartitionLog:
             end = segment.whole_batches_until(start, start + max_bytes)
             if end < start + header.size and (at_least_one or header.size <= max_bytes):
                 end = start + header.size
+        if start < segment.unverified:
+            return segment.read_intact(start, min(end, stop) - start)
         return segment.read(start, min(end, stop) - start)
 
     def bytes_from(self, offset: int) -> int:
@@ -262,7 +272,7 @@ class PartitionLog:
         self.start_offset = max(self.start_offset, offset)
         self.transactions.trim(self.start_offset)
         gone: list[Segment] = []
-        while len(self.segments) > 1 and self._bases[1] <= self.start_offset:
+        while len(self.segments) > 1 and self._bases[1] <= self.start_offset and not self.cleaning:
             segment = self.segments.pop(0)
             self._bases.pop(0)
             self._dirty.discard(segment)
@@ -274,6 +284,26 @@ class PartitionLog:
         if self.segments and self.segments[-1].size:
             segment = self._roll()
             self._end = End(self.next_offset, segment, 0)
+
+    # Checkpoints and compaction
+
+    def checkpoint(self) -> Checkpoint:
+        """The state of everything written so far; worth storing once that is durable."""
+        self.checkpointed = self.next_offset
+        states = [
+            SegmentState(s.base_offset, s.size, s.max_timestamp, s.first_timestamp, int(s.created_at * 1000))
+            for s in self.segments
+        ]
+        return Checkpoint(
+            self.next_offset, self.cleaned, states, self.producers.snapshot(), self.transactions.snapshot()
+        )
+
+    def replace(self, old: list[Segment], new: Segment) -> None:
+        """Puts a compacted segment in the place of those it was made from, which follow each other."""
+        at = self.segments.index(old[0])
+        self.segments[at : at + len(old)] = [new]
+        self._bases[at : at + len(old)] = [new.base_offset]
+        self._folder_dirty = True
 
     def close(self) -> None:
         for segment in self.segments:

@@ -1,8 +1,10 @@
 """Reading a partition's files back after a stop, clean or not.
 
-Every batch is checked by length and CRC. Damage with no intact batch after it is a torn tail: the write was cut short
-by a crash before it was acknowledged, so it is cut off. Damage with intact batches after it is corruption of
-acknowledged records, and skipping it would lose them silently: it is reported, and the broker does not start.
+What a checkpoint stands for is taken from it; what lies behind is checked batch by batch, by length and CRC. Damage with
+no intact batch after it is a torn tail: the write was cut short by a crash before it was acknowledged, so it is cut off.
+Damage with intact batches after it is corruption of acknowledged records, and skipping it would lose them silently: it is
+reported, and the broker does not start. So is a log that ends before its checkpoint. Records before the checkpoint are
+checked by the scrubber, or when they are first read.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from ottla.broker.log import checkpoint, swap
 from ottla.broker.log.batch import HEADER_SIZE, MAGIC, TRANSACTIONAL, BatchHeader, is_intact, read_header
+from ottla.broker.log.checkpoint import Checkpoint, SegmentState
 from ottla.broker.log.control import CONTROL_BATCH_SIZE, marker_of
 from ottla.broker.log.producers import Producers
-from ottla.broker.log.segment import Segment, sync_folder
+from ottla.broker.log.segment import SUFFIX, Segment, sync_folder
 from ottla.broker.log.transactions import Transactions
 from ottla.errors import CorruptLog
 
@@ -25,63 +30,169 @@ logger = logging.getLogger("ottla.broker")
 
 READ_BYTES = 1 << 20
 MAX_BATCH_BYTES = 1 << 30
+RESTORE = "Restore it from a backup, or delete this partition's folder to go on without its records."
 
 
-def segment_paths(folder: Path) -> list[Path]:
-    """The segment files of a partition, by offset."""
-    return sorted(path for path in folder.iterdir() if path.suffix == ".log")
+class Recovered(NamedTuple):
+    """What was found in a partition's folder.
+
+    Args:
+        segments: The segments.
+        next_offset: The next offset to give; None if there is nothing.
+        producers, transactions: Their state at that offset.
+        cleaned: Compaction has been through up to here.
+        checkpointed: The offset that the checkpoint in the folder stands for; -1 if there is none.
+    """
+
+    segments: list[Segment]
+    next_offset: int | None
+    producers: Producers
+    transactions: Transactions
+    cleaned: int
+    checkpointed: int
 
 
-def recover_segments(
-    folder: Path, producers: Producers, transactions: Transactions
-) -> tuple[list[Segment], int | None]:
-    """Opens, checks and indexes all segments of a partition, and replays their producers and transactions.
+def recover_segments(folder: Path, start_offset: int) -> Recovered:
+    """Reads the files of a partition back.
 
-    Returns:
-        The segments, and the next offset to give (None if there is no segment).
+    Args:
+        folder: The partition's; it may be missing.
+        start_offset: Where the catalogue says the log begins; older segments may be gone.
 
     Raises:
-        CorruptLog: Damage in the middle, or a missing file; names file and position.
+        CorruptLog: Damage in the middle, or missing records; names file and position.
     """
-    segments: list[Segment] = []
-    next_offset: int | None = None
-    paths = segment_paths(folder)
-    for number, path in enumerate(paths):
-        base_offset = int(path.stem)
-        if next_offset is not None and base_offset != next_offset:
-            if not any(_first_intact(later.read_bytes(), 0) is not None for later in paths[number:]):
-                # Begun just before a crash, and the end of the file before it never reached the disk: nothing is lost.
-                _remove(paths[number:])
-                break
-            raise CorruptLog(
-                f"{path.parent}: records from offset {next_offset} to {base_offset - 1} are missing, "
-                f"a segment file before {path.name} is gone. Restore it from a backup, or delete this partition's "
-                f"folder to go on without its records."
-            )
-        segment = Segment(path, base_offset, path.stat().st_mtime)
-        segments.append(segment)
-        next_offset, damage = _check(segment, base_offset, producers, transactions)
+    try:
+        sizes, leftovers = _list(folder)
+    except FileNotFoundError:
+        return Recovered([], None, Producers(), Transactions(), 0, -1)
+    if leftovers and swap.clear_up(folder):
+        sizes, _ = _list(folder)
+    saved = checkpoint.read_checkpoint(folder)
+    if saved is not None:
+        recovered = _behind(folder, saved, sizes, start_offset)
+        if recovered is not None:
+            return recovered
+    recovered = _all(folder, sorted(sizes), start_offset)
+    if saved is not None and max(recovered.next_offset or 0, start_offset) < saved.offset:
+        raise CorruptLog(
+            f"{folder}: the records end at offset {recovered.next_offset or 0}, but those before {saved.offset} were on "
+            f"the disk: a file is gone or has become shorter. {RESTORE}"
+        )
+    return recovered
+
+
+def _list(folder: Path) -> tuple[dict[int, int], bool]:
+    """The sizes of the segment files by base offset, and whether there is something else to look at."""
+    sizes: dict[int, int] = {}
+    leftovers = False
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(SUFFIX) and entry.name[: -len(SUFFIX)].isdecimal():
+                sizes[int(entry.name[: -len(SUFFIX)])] = entry.stat().st_size
+            elif entry.name.endswith(swap.LEFTOVERS):
+                leftovers = True
+    return sizes, leftovers
+
+
+def _behind(folder: Path, saved: Checkpoint, sizes: dict[int, int], start_offset: int) -> Recovered | None:
+    """What follows a checkpoint; None if the files are not those it speaks of."""
+    kept = [state for state in saved.segments if state.base_offset in sizes]
+    if not kept or not _match(kept, saved, sizes, start_offset):
+        return None
+    producers, transactions = Producers(), Transactions()
+    try:
+        producers.restore(saved.producers)
+        transactions.restore(saved.transactions)
+    except (ValueError, TypeError, KeyError):
+        return None  # the state has another form: an older version wrote it
+    segments = [_segment(folder, state) for state in kept]
+    walk = _Walk(folder, segments, producers, transactions)
+    walk.next_offset = saved.offset
+    later = [base for base in sorted(sizes) if base > kept[-1].base_offset]
+    if sizes[kept[-1].base_offset] == kept[-1].size or walk.check(segments[-1], later):
+        walk.follow(later)
+    return Recovered(segments, walk.next_offset, producers, transactions, saved.cleaned, saved.offset)
+
+
+def _match(kept: list[SegmentState], saved: Checkpoint, sizes: dict[int, int], start_offset: int) -> bool:
+    """Whether only segments that retention may have taken are missing, and the others have the size they had."""
+    gone = len(saved.segments) - len(kept)
+    if saved.segments[gone:] != kept or any(base < kept[0].base_offset for base in sizes):
+        return False
+    if kept[0].base_offset > start_offset:
+        return False
+    if any(sizes[state.base_offset] != state.size for state in kept[:-1]):
+        return False
+    between = [base for base in sizes if kept[0].base_offset <= base <= kept[-1].base_offset]
+    return len(between) == len(kept) and sizes[kept[-1].base_offset] >= kept[-1].size
+
+
+def _segment(folder: Path, state: SegmentState) -> Segment:
+    segment = Segment(folder / Segment.file_name(state.base_offset), state.base_offset, state.created_at / 1000)
+    segment.size = segment.unverified = state.size
+    segment.max_timestamp, segment.first_timestamp = state.max_timestamp, state.first_timestamp
+    return segment
+
+
+def _all(folder: Path, bases: list[int], start_offset: int) -> Recovered:
+    walk = _Walk(folder, [], Producers(), Transactions())
+    if bases and bases[0] > start_offset:
+        raise CorruptLog(f"{folder}: records from offset {start_offset} to {bases[0] - 1} are missing. {RESTORE}")
+    walk.follow(bases)
+    next_offset = walk.next_offset if walk.segments else None
+    return Recovered(walk.segments, next_offset, walk.producers, walk.transactions, 0, -1)
+
+
+class _Walk:
+    """Checks segments one after the other, and replays their producers and transactions."""
+
+    def __init__(self, folder: Path, segments: list[Segment], producers: Producers, transactions: Transactions) -> None:
+        self.folder = folder
+        self.segments = segments
+        self.producers = producers
+        self.transactions = transactions
+        self.next_offset = -1
+
+    def follow(self, bases: list[int]) -> None:
+        """Takes in the segments with these base offsets, up to a torn tail. Raises CorruptLog."""
+        for number, base in enumerate(bases):
+            path = self.folder / Segment.file_name(base)
+            if self.segments and base != self.next_offset:
+                if base > self.next_offset and not any(_holds_records(self.folder, later) for later in bases[number:]):
+                    # Begun just before a crash, and the end of the file before it never reached the disk: nothing is
+                    # lost.
+                    _remove(self.folder, bases[number:])
+                    return
+                raise CorruptLog(
+                    f"{self.folder}: records from offset {self.next_offset} to {base - 1} are missing, "
+                    f"a segment file before {path.name} is gone. {RESTORE}"
+                )
+            segment = Segment(path, base, path.stat().st_mtime)
+            self.segments.append(segment)
+            self.next_offset = base
+            if not self.check(segment, bases[number + 1 :]):
+                return
+
+    def check(self, segment: Segment, later: list[int]) -> bool:
+        """Checks a segment from its `size` on, and cuts a torn tail off. Gives whether it was whole. Raises CorruptLog."""
+        damage = self._check(segment)
         if damage:
-            _cut(segment, damage, paths[number + 1 :])
-            break
-    return segments, next_offset
+            _cut(segment, damage, self.folder, later)
+        return not damage
 
-
-def _check(segment: Segment, expected: int, producers: Producers, transactions: Transactions) -> tuple[int, str]:
-    """Walks a segment up to the last intact batch. Gives the next offset and what was wrong."""
-    file_size = os.fstat(segment.fd).st_size
-    for position, header, problem in _batches(segment.fd, file_size):
-        if not problem and header.base_offset < expected:
-            problem = f"offset {header.base_offset} where {expected} or more was expected"
-        if problem:
-            segment.size = position
-            return expected, problem
-        segment.note(header.base_offset, position, header.max_timestamp)
-        segment.size = position + header.size
-        if header.producer_id >= 0:
-            note_batch(segment, position, header, producers, transactions)
-        expected = header.last_offset + 1
-    return expected, ""
+    def _check(self, segment: Segment) -> str:
+        fd = segment.descriptor()
+        for position, header, problem in _batches(fd, segment.size, os.fstat(fd).st_size):
+            if not problem and header.base_offset < self.next_offset:
+                problem = f"offset {header.base_offset} where {self.next_offset} or more was expected"
+            if problem:
+                return problem
+            segment.took(header.base_offset, position, header.size, header.max_timestamp)
+            if header.producer_id >= 0:
+                note_batch(segment, position, header, self.producers, self.transactions)
+            self.next_offset = header.last_offset + 1
+        return ""
 
 
 def note_batch(
@@ -94,15 +205,17 @@ def note_batch(
     if not header.is_control:
         transactions.note(header, header.base_offset, None)
         return
+    if not header.record_count:
+        return  # compaction took the marker's record, since nothing of its transaction was left
     marker, coordinator_epoch = marker_of(segment.read(position, CONTROL_BATCH_SIZE))
     if marker is not None:
         transactions.note(header, header.base_offset, marker)
         producers.note_marker(header, coordinator_epoch)
 
 
-def _batches(fd: int, file_size: int) -> Iterator[tuple[int, BatchHeader, str]]:
+def _batches(fd: int, position: int, file_size: int) -> Iterator[tuple[int, BatchHeader, str]]:
     """Batch by batch: position, header, and what is wrong with it (the last one then)."""
-    position, data, start = 0, b"", 0
+    data, start = b"", 0
     nothing = BatchHeader(*([0] * 13))
     while position < file_size:
         if position + HEADER_SIZE > file_size:
@@ -126,15 +239,15 @@ def _batches(fd: int, file_size: int) -> Iterator[tuple[int, BatchHeader, str]]:
         position += header.size
 
 
-def _cut(segment: Segment, damage: str, later: list[Path]) -> None:
+def _cut(segment: Segment, damage: str, folder: Path, later: list[int]) -> None:
     """Cuts a torn tail off, or raises CorruptLog if intact batches follow it."""
     where = f"{segment.path}, position {segment.size}"
     tail = _read_from(segment.path, segment.size)
     survivor = _first_intact(tail, 1)
     follows = f"position {segment.size + survivor}" if survivor is not None else ""
-    for path in later:
-        if not follows and _first_intact(path.read_bytes(), 0) is not None:
-            follows = path.name
+    for base in later:
+        if not follows and _holds_records(folder, base):
+            follows = Segment.file_name(base)
     if follows:
         raise CorruptLog(
             f"{where}: {damage}, and intact batches follow (at {follows}): acknowledged records are damaged. "
@@ -143,15 +256,20 @@ def _cut(segment: Segment, damage: str, later: list[Path]) -> None:
     logger.warning("%s: %s; cutting off a torn tail of %d bytes", where, damage, len(tail))
     segment.truncate(segment.size)
     segment.sync()
-    _remove(later)
+    _remove(folder, later)
 
 
-def _remove(paths: list[Path]) -> None:
-    for path in paths:
+def _remove(folder: Path, bases: list[int]) -> None:
+    for base in bases:
+        path = folder / Segment.file_name(base)
         logger.warning("%s: removing a segment that holds no records", path)
-        path.unlink()
-    if paths:
-        sync_folder(paths[0].parent)
+        Segment(path, base, 0.0).delete()
+    if bases:
+        sync_folder(folder)
+
+
+def _holds_records(folder: Path, base: int) -> bool:
+    return _first_intact((folder / Segment.file_name(base)).read_bytes(), 0) is not None
 
 
 def _read_from(path: Path, position: int) -> bytes:

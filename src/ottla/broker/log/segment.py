@@ -1,57 +1,145 @@
-"""One file of a partition's log, with the sparse index that is kept in memory."""
+"""One file of a partition's log. File and index are opened when they are needed."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sys
-from array import array
-from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
-from ottla.broker.log.batch import HEADER_SIZE, BatchHeader, read_header
+from ottla.broker.log import index
+from ottla.broker.log.batch import HEADER_SIZE, LENGTH_OVERHEAD, MAGIC, BatchHeader, is_intact, read_header
+from ottla.broker.log.index import INTERVAL_BYTES, OffsetIndex
+from ottla.broker.log.open_files import FILES, OpenFiles
+from ottla.errors import CorruptLog
 
-INDEX_INTERVAL_BYTES = 4096
 SCAN_BYTES = 1 << 18
-FIND_BYTES = INDEX_INTERVAL_BYTES + HEADER_SIZE
+FIND_BYTES = INTERVAL_BYTES + HEADER_SIZE
+SUFFIX = ".log"
+_NO_BATCH = HEADER_SIZE - LENGTH_OVERHEAD  # a smaller length field is no batch's
+_AGAIN = 1.5  # the index of a growing segment is saved anew when it has so many times the entries
 
 
 class Segment:
     """Batches from `base_offset` on, in one append-only file named after that offset.
 
-    The index holds (offset, position, largest timestamp up to here) about every 4 KiB, always at the start of a batch.
-    Not thread-safe, except `sync`, which only uses the file descriptor.
+    Used from the event loop's thread only, except `sync`.
+
+    Attributes:
+        size: Bytes of whole batches.
+        max_timestamp, first_timestamp: The largest timestamp of all its batches and that of the first; -1 for none.
+        unverified: Batches before this position have not been checked since the start of the process: they are
+            checked when they are first read, or by the scrubber, which then sets it to 0.
+        fd: The open file, or -1. While it is open, `index` is there.
     """
 
     __slots__ = (
+        "_files",
+        "_index",
+        "_saved",
         "base_offset",
         "created_at",
         "fd",
-        "index_offsets",
-        "index_positions",
-        "index_timestamps",
-        "last_timestamp",
+        "first_timestamp",
         "max_timestamp",
         "path",
+        "pins",
+        "recent",
         "size",
+        "unverified",
     )
 
-    def __init__(self, path: Path, base_offset: int, created_at: float) -> None:
+    def __init__(self, path: Path, base_offset: int, created_at: float, *, files: OpenFiles = FILES) -> None:
         self.path = path
         self.base_offset = base_offset
         self.created_at = created_at
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self.fd = -1
+        self.pins = 0
+        self.recent = False
         self.size = 0
+        self.unverified = 0
         self.max_timestamp = -1
-        self.last_timestamp = -1
-        self.index_offsets = array("q")
-        self.index_positions = array("q")
-        self.index_timestamps = array("q")
+        self.first_timestamp = -1
+        self._files = files
+        self._index: OffsetIndex | None = None
+        self._saved = 0  # bytes of the log that the index file stands for
 
     @staticmethod
     def file_name(base_offset: int) -> str:
-        return f"{base_offset:020d}.log"
+        return f"{base_offset:020d}{SUFFIX}"
+
+    @classmethod
+    def create(cls, path: Path, base_offset: int, created_at: float) -> Segment:
+        """A new, empty segment. Raises OSError."""
+        segment = cls(path, base_offset, created_at)
+        segment._index = OffsetIndex()
+        segment._open(os.O_CREAT)
+        return segment
+
+    # Opening
+
+    def _open(self, flags: int = 0) -> int:
+        self.fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | flags, 0o644)
+        self.recent = True
+        self._files.add(self)
+        return self.fd
+
+    def descriptor(self) -> int:
+        """The open file. Raises OSError if it cannot be opened."""
+        self.recent = True
+        return self.fd if self.fd >= 0 else self._open()
+
+    @property
+    def index(self) -> OffsetIndex:
+        """The index, read from its file or made from the log. Raises CorruptLog if the log makes no sense."""
+        return self._index if self._index is not None else self._load_index()
+
+    def _load_index(self) -> OffsetIndex:
+        """Reads the saved index, and walks the log from where that ends."""
+        found = index.read_index(self._index_path, self.base_offset, self.size)
+        try:
+            self._index = self._completed(found or OffsetIndex())
+        except CorruptLog:
+            if found is None:
+                raise
+            found = None  # perhaps only the index is wrong: the log itself shall say
+            self._index = self._completed(OffsetIndex())
+        self._saved = found.covered if found else 0
+        return self._index
+
+    def _completed(self, entries: OffsetIndex) -> OffsetIndex:
+        for position, header in self.headers(entries.covered):
+            entries.note(header.base_offset, position, header.size, header.max_timestamp)
+        return entries
+
+    def rest(self) -> None:
+        """Lets go of the index too, if its file can give it back."""
+        if self._saved == self.size:
+            self._index = None
+
+    @property
+    def _index_path(self) -> Path:
+        return self.path.with_suffix(index.SUFFIX)
+
+    def unsaved_index(self, *, growing: bool) -> tuple[Path, bytes, int] | None:
+        """What to write so that the index need not be made again: path, content, and what to tell `index_saved`.
+
+        Args:
+            growing: Whether more will be appended: then only if there is a good deal to save.
+        """
+        if self._index is None or self._index.covered == self._saved:
+            return None
+        if growing and self._index.covered < _AGAIN * self._saved + (1 << 20):
+            return None
+        return self._index_path, self._index.encode(self.base_offset), self._index.covered
+
+    def index_saved(self, covered: int) -> None:
+        """The index file has been written and stands for so many bytes."""
+        self._saved = covered
+
+    # Writing
 
     def append(self, chunks: list[bytes], header: BatchHeader, base_offset: int) -> None:
         """Writes a batch at the end. On any failure the file is as before and the OSError goes on.
@@ -59,85 +147,145 @@ class Segment:
         Raises:
             OSError: The write failed (a full disk is ENOSPC); what was written of it has been cut off again.
         """
-        start, expected = self.size, header.size
+        start, expected = self.size, header.length + LENGTH_OVERHEAD
+        fd = self.fd if self.fd >= 0 else self._open()
+        entries = self._index if self._index is not None else self._load_index()
+        self.recent = True
         try:
-            written = os.pwritev(self.fd, chunks, start)
+            written = os.pwritev(fd, chunks, start)
             if written < expected:
                 rest = b"".join(chunks)
                 while written < expected:
-                    written += os.pwrite(self.fd, memoryview(rest)[written:], start + written)
+                    written += os.pwrite(fd, memoryview(rest)[written:], start + written)
         except OSError:
-            os.ftruncate(self.fd, start)
+            os.ftruncate(fd, start)
             raise
-        self.note(base_offset, start, header.max_timestamp)
-        self.size = start + expected
-
-    def note(self, base_offset: int, position: int, timestamp: int) -> None:
-        """Takes a batch at `position` into the index, if it is time for an entry."""
-        positions = self.index_positions
-        if not positions or position - positions[-1] >= INDEX_INTERVAL_BYTES:
-            self.index_offsets.append(base_offset)
-            positions.append(position)
-            self.index_timestamps.append(self.max_timestamp)
+        timestamp = header.max_timestamp
+        entries.note(base_offset, start, expected, timestamp)
         if timestamp > self.max_timestamp:
             self.max_timestamp = timestamp
-        self.last_timestamp = timestamp
+        if self.first_timestamp < 0:
+            self.first_timestamp = timestamp
+        self.size = start + expected
+
+    def took(self, base_offset: int, position: int, size: int, timestamp: int) -> None:
+        """Counts in a batch that is in the file already, behind all others."""
+        self.index.note(base_offset, position, size, timestamp)
+        self.size = position + size
+        if timestamp > self.max_timestamp:
+            self.max_timestamp = timestamp
+        if self.first_timestamp < 0:
+            self.first_timestamp = timestamp
+
+    # Reading
 
     def position_before(self, offset: int) -> int:
         """The position of an indexed batch at or before `offset`."""
-        at = bisect_right(self.index_offsets, offset) - 1
-        return self.index_positions[at] if at >= 0 else 0
+        return self.index.position_before(offset)
 
     def position_before_time(self, timestamp: int) -> int:
         """An indexed position before which every record is older than `timestamp`."""
-        at = bisect_right(self.index_timestamps, timestamp - 1) - 1
-        return self.index_positions[at] if at >= 0 else 0
+        return self.index.position_before_time(timestamp)
 
     def whole_batches_until(self, start: int, limit: int) -> int:
         """The largest indexed batch boundary in (start, limit]; `start` if there is none."""
-        if limit >= self.size:
-            return self.size
-        at = bisect_right(self.index_positions, limit) - 1
-        return max(start, self.index_positions[at]) if at >= 0 else start
+        return self.size if limit >= self.size else max(start, self.index.boundary_before(limit))
 
     def read(self, position: int, size: int) -> bytes:
-        return os.pread(self.fd, size, position)
+        return os.pread(self.descriptor(), size, position)
+
+    def read_intact(self, position: int, size: int) -> bytes:
+        """Whole batches, each checked: as many of them as are intact.
+
+        Raises:
+            CorruptLog: The first is not; names file and position.
+        """
+        data = self.read(position, size)
+        at = 0
+        while at + HEADER_SIZE <= len(data):
+            header = read_header(data, at)
+            if not is_intact(data, at, header):
+                break
+            at += header.size
+        if not at and data:
+            raise self._damage(position, "the batch does not match its checksum")
+        return data[:at]
 
     def headers(self, position: int = 0, at_once: int = SCAN_BYTES) -> Iterator[tuple[int, BatchHeader]]:
-        """Walks the batches from `position` (a boundary) on: (position, header). Reads `at_once` bytes a time."""
+        """Walks the batches from `position` (a boundary) on: (position, header). Reads `at_once` bytes a time.
+
+        Raises:
+            CorruptLog: What lies there is no batch.
+        """
         stop = self.size
         while position + HEADER_SIZE <= stop:
-            data = os.pread(self.fd, min(at_once, stop - position), position)
+            data = os.pread(self.descriptor(), min(at_once, stop - position), position)
+            if len(data) < HEADER_SIZE:
+                raise self._damage(position, "the file has become shorter")
             at = 0
             while at + HEADER_SIZE <= len(data):
                 header = read_header(data, at)
+                if header.length < _NO_BATCH or header.magic != MAGIC or position + at + header.size > stop:
+                    raise self._damage(position + at, "not a batch header")
                 yield position + at, header
                 at += header.size
             position += at
 
+    def _damage(self, position: int, what: str) -> CorruptLog:
+        return CorruptLog(
+            f"{self.path}, position {position}: {what}: stored records are damaged. Restore the file from a backup, "
+            f"or delete this partition's folder to go on without its records."
+        )
+
     def find(self, offset: int) -> tuple[int, BatchHeader] | None:
         """The batch that contains `offset`, or the first one after it."""
         for position, header in self.headers(self.position_before(offset), FIND_BYTES):
-            if header.last_offset >= offset:
+            if header.base_offset + header.last_offset_delta >= offset:
                 return position, header
         return None
 
+    # The file
+
     def truncate(self, size: int) -> None:
-        os.ftruncate(self.fd, size)
+        """Cuts the file at a batch boundary, and forgets the index. Raises OSError."""
+        os.ftruncate(self.descriptor(), size)
         self.size = size
+        self._index, self._saved = None, 0
+        self._index_path.unlink(missing_ok=True)
 
     def sync(self) -> None:
-        """Makes the file durable. Called from the flusher's thread."""
-        sync_file(self.fd)
+        """Makes the file durable. Called from the flusher's threads; the file stays open meanwhile."""
+        with self._files.lock:
+            fd = self.fd
+            self.pins += 1
+        try:
+            if fd >= 0:
+                sync_file(fd)
+            else:
+                self._sync_closed()
+        finally:
+            with self._files.lock:
+                self.pins -= 1
+
+    def _sync_closed(self) -> None:
+        # Gone means that nobody needs it any more: retention or compaction took it.
+        with contextlib.suppress(FileNotFoundError):
+            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                sync_file(fd)
+            finally:
+                os.close(fd)
 
     def close(self) -> None:
-        fd, self.fd = self.fd, -1
+        with self._files.lock:
+            fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
 
     def delete(self) -> None:
-        """Removes the file. The descriptor stays open while the flusher may still use it; `close` ends it."""
+        """Removes the files. The descriptor stays open while the flusher may still use it; `close` ends it."""
         self.path.unlink(missing_ok=True)
+        self._index_path.unlink(missing_ok=True)
 
 
 def sync_file(fd: int) -> None:
