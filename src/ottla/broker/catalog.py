@@ -69,6 +69,7 @@ class Catalog:
         self.logs_folder.mkdir(exist_ok=True)
         self.topics: dict[str, Topic] = {}
         self.by_id: dict[bytes, Topic] = {}
+        self.changes = 0  # counts what happens to topics, so that groups notice
         self.cluster_id = ""
         self._defaults = defaults
         self._producer_ids_reserved = 0
@@ -138,6 +139,7 @@ class Catalog:
         return [path for path in self.logs_folder.iterdir() if path.name in self._deleted]
 
     def _put(self, name: str, topic_id: bytes, partitions: int, settings: dict[str, str]) -> Topic:
+        self.changes += 1
         topic = self.by_id.get(topic_id)
         if topic is None:
             topic = Topic(name, topic_id, TopicConfig(settings, self._defaults))
@@ -150,6 +152,7 @@ class Catalog:
         return topic
 
     def _remove(self, topic_id: bytes) -> None:
+        self.changes += 1
         topic = self.by_id.pop(topic_id, None)
         if topic is not None:
             del self.topics[topic.name]

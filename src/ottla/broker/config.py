@@ -31,9 +31,21 @@ class BrokerConfig:
         retention_ms, retention_bytes, segment_bytes: Defaults of the topic settings of that name; -1 is no limit.
         topic_defaults: Defaults of further topic settings, by their Kafka names.
         retention_check_interval_ms: How often retention runs.
+        scrub_bytes_per_second: How fast records that a start took on trust are checked afterwards; 0: when read only.
         group_initial_rebalance_delay_ms: How long a new group waits for more members. Kafka's default is 3000; here 0,
             since on one machine nobody wants to wait for the first record.
         group_min_session_timeout_ms, group_max_session_timeout_ms: Bounds of session.timeout.ms.
+        group_max_size: How many members a group of the classic protocol may have.
+        group_consumer_session_timeout_ms, group_consumer_min_session_timeout_ms,
+            group_consumer_max_session_timeout_ms: Of groups of the new consumer protocol (KIP-848), and the bounds of what
+            may be set for single groups.
+        group_consumer_heartbeat_interval_ms, group_consumer_min_heartbeat_interval_ms,
+            group_consumer_max_heartbeat_interval_ms: Likewise. Kafka's default and minimum are 5000; here 1000 and 100,
+            since a member learns of a rebalance by its next heartbeat, and one machine can bear a few more of them.
+        group_consumer_max_size: How many members a group of the new protocol may have.
+        group_consumer_assignors: Of `uniform` and `range`, comma-separated; the first is the default.
+        group_consumer_migration_policy: Whether groups with members change between the protocols as members of the other
+            kind come and go: bidirectional, upgrade (to the new one only), downgrade or disabled.
         offsets_retention_ms: How long the offsets of an empty group are kept.
         request_max_bytes: A larger request closes its connection before anything is allocated for it.
         connections_max: More connections are closed at once.
@@ -52,9 +64,20 @@ class BrokerConfig:
     segment_bytes: int = 1 << 30
     topic_defaults: Mapping[str, str] = field(default_factory=dict)
     retention_check_interval_ms: int = 30_000
+    scrub_bytes_per_second: int = 64 << 20
     group_initial_rebalance_delay_ms: int = 0
     group_min_session_timeout_ms: int = 6_000
     group_max_session_timeout_ms: int = 1_800_000
+    group_max_size: int = 2**31 - 1
+    group_consumer_session_timeout_ms: int = 45_000
+    group_consumer_min_session_timeout_ms: int = 45_000
+    group_consumer_max_session_timeout_ms: int = 60_000
+    group_consumer_heartbeat_interval_ms: int = 1_000
+    group_consumer_min_heartbeat_interval_ms: int = 100
+    group_consumer_max_heartbeat_interval_ms: int = 15_000
+    group_consumer_max_size: int = 2**31 - 1
+    group_consumer_assignors: str = "uniform,range"
+    group_consumer_migration_policy: str = "bidirectional"
     offsets_retention_ms: int = 7 * 24 * 3600 * 1000
     request_max_bytes: int = 100 * 1024 * 1024
     connections_max: int = 2000
@@ -70,5 +93,25 @@ class BrokerConfig:
         for name in ("flush_interval_ms", "partitions", "request_max_bytes", "connections_max", "segment_bytes"):
             if getattr(self, name) < 1:
                 faults.append(f"{name} must be at least 1, not {getattr(self, name)}")
+        faults += _group_faults(self)
         if faults:
             raise ConfigurationError("embedded broker: " + "; ".join(faults))
+
+
+def _group_faults(config: BrokerConfig) -> list[str]:
+    faults: list[str] = []
+    for what in ("session_timeout", "heartbeat_interval"):
+        low, value, high = (getattr(config, f"group_consumer_{word}{what}_ms") for word in ("min_", "", "max_"))
+        if not 0 < low <= value <= high:
+            faults.append(f"group_consumer_{what}_ms must be from {low} to {high} (its min and max), not {value}")
+    if config.group_consumer_heartbeat_interval_ms >= config.group_consumer_session_timeout_ms:
+        faults.append("group_consumer_heartbeat_interval_ms must be less than group_consumer_session_timeout_ms")
+    if config.group_max_size < 1 or config.group_consumer_max_size < 1:
+        faults.append("group_max_size and group_consumer_max_size must be at least 1")
+    assignors = config.group_consumer_assignors.split(",")
+    if not assignors or not {"uniform", "range"}.issuperset(assignors):
+        faults.append(f"group_consumer_assignors may hold uniform and range, not {config.group_consumer_assignors!r}")
+    policies = ("bidirectional", "upgrade", "downgrade", "disabled")
+    if config.group_consumer_migration_policy not in policies:
+        faults.append(f"group_consumer_migration_policy must be one of {', '.join(policies)}")
+    return faults

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ottla.broker.config import BrokerConfig
-from ottla.broker.topic_configs import BOOLEAN, INT, LONG, SETTINGS, STRING, TopicConfig
+from ottla.broker.topic_configs import BOOLEAN, INT, LIST, LONG, SETTINGS, STRING, TopicConfig
 from ottla.broker.wire.schema import Message
 
 # Where a value comes from.
@@ -58,8 +58,18 @@ def broker_entries(config: BrokerConfig, names: Iterable[str] | None = None) -> 
         ("auto.create.topics.enable", str(config.auto_create_topics).lower(), BOOLEAN),
         ("broker.id", str(config.node_id), INT),
         ("default.replication.factor", "1", INT),
+        ("group.consumer.assignors", config.group_consumer_assignors, LIST),
+        ("group.consumer.heartbeat.interval.ms", str(config.group_consumer_heartbeat_interval_ms), INT),
+        ("group.consumer.max.heartbeat.interval.ms", str(config.group_consumer_max_heartbeat_interval_ms), INT),
+        ("group.consumer.max.session.timeout.ms", str(config.group_consumer_max_session_timeout_ms), INT),
+        ("group.consumer.max.size", str(config.group_consumer_max_size), INT),
+        ("group.consumer.migration.policy", config.group_consumer_migration_policy, STRING),
+        ("group.consumer.min.heartbeat.interval.ms", str(config.group_consumer_min_heartbeat_interval_ms), INT),
+        ("group.consumer.min.session.timeout.ms", str(config.group_consumer_min_session_timeout_ms), INT),
+        ("group.consumer.session.timeout.ms", str(config.group_consumer_session_timeout_ms), INT),
         ("group.initial.rebalance.delay.ms", str(config.group_initial_rebalance_delay_ms), INT),
         ("group.max.session.timeout.ms", str(config.group_max_session_timeout_ms), INT),
+        ("group.max.size", str(config.group_max_size), INT),
         ("group.min.session.timeout.ms", str(config.group_min_session_timeout_ms), INT),
         ("log.dirs", str(config.data_dir or ""), STRING),
         ("log.retention.bytes", str(config.retention_bytes), LONG),
