@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from ottla.testing import EmbeddedBroker
@@ -98,21 +98,51 @@ def test_a_second_process_on_one_folder_is_refused(broker: EmbeddedBroker) -> No
     assert f"in use by another broker (process {broker.pid})" in err
 
 
-def test_a_damaged_log_is_named_with_file_and_position(broker: EmbeddedBroker) -> None:
+def flip_a_bit(broker: EmbeddedBroker) -> Path:
+    (path,) = broker.data_dir.glob("logs/*/0/*.log")
+    data = bytearray(path.read_bytes())
+    data[65] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+def produce_three(broker: EmbeddedBroker) -> None:
     create(broker, "t")
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "linger.ms": 0})
     for number in range(3):
         producer.produce("t", b"value %d" % number)
         assert producer.flush(PATIENCE_S) == 0
-    broker.stop()
-    (path,) = broker.data_dir.glob("logs/*/0/*.log")
-    data = bytearray(path.read_bytes())
-    data[65] ^= 1
-    path.write_bytes(data)
+
+
+def test_a_log_damaged_behind_its_checkpoint_is_named_with_file_and_position(broker: EmbeddedBroker) -> None:
+    produce_three(broker)
+    broker.kill()
+    path = flip_a_bit(broker)
     process = spawn("--data", str(broker.data_dir), "--port", "0")
     _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert f"{path}, position 0" in err
+
+
+def test_records_damaged_before_the_checkpoint_are_reported_after_the_start_and_never_served(
+    broker: EmbeddedBroker,
+) -> None:
+    produce_three(broker)
+    broker.stop()
+    path = flip_a_bit(broker)
+    broker.start()
+    deadline = time.monotonic() + PATIENCE_S
+    while f"{path}, position 0" not in broker.log_path.read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert f"{path}, position 0: the batch does not match its checksum" in broker.log_path.read_text()
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": "g", "log_level": 0})
+    consumer.assign([TopicPartition("t", 0, 0)])
+    message = consumer.poll(PATIENCE_S)
+    consumer.close()
+    assert message is not None
+    error = message.error()
+    assert error is not None
+    assert error.code() == KafkaError.INVALID_MSG  # as librdkafka calls CORRUPT_MESSAGE
 
 
 def test_confluent_kafka_produces_and_a_group_goes_on_after_kill_9(broker: EmbeddedBroker) -> None:

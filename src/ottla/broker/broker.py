@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ottla.broker import retention
 from ottla.broker.catalog import Catalog, Topic
 from ottla.broker.config import BrokerConfig
 from ottla.broker.groups.coordinator import Coordinator
+from ottla.broker.log.checkpointer import INTERVAL_S, Checkpointer
 from ottla.broker.log.flusher import Flusher, Syncable
 from ottla.broker.log.partition_log import PartitionLog
+from ottla.broker.log.scrubber import Scrubber
 from ottla.broker.log.segment import Segment
 from ottla.broker.loop import Loop
+from ottla.broker.metrics import Metrics
 from ottla.broker.topic_configs import broker_defaults
 
 logger = logging.getLogger("ottla.broker")
@@ -31,6 +34,7 @@ class Broker:
     def __init__(self, config: BrokerConfig, folder: Path, loop: Loop, failed: Callable[[OSError], None]) -> None:
         self.config = config
         self.loop = loop
+        self.metrics = Metrics()
         self.port = config.port
         self.catalog = Catalog(folder, broker_defaults(config))
         self.catalog.recover()
@@ -40,6 +44,11 @@ class Broker:
         self._every(config.retention_check_interval_ms, self._retain)
         if config.flush == "interval":
             self._every(config.flush_interval_ms, self._flush_unsynced)
+        self.checkpointer = Checkpointer(self._logs, self.flusher.flush, loop.post)
+        self._every(int(INTERVAL_S * 1000), lambda: self.checkpointer.tick(loop.now()))
+        unchecked = (segment for log in self._logs() for segment in log.segments)
+        self.scrubber = Scrubber(unchecked, self._damaged, config.scrub_bytes_per_second)
+        self.scrubber.start()
         for path in self.catalog.orphans():
             retention.remove_folder(path)
 
@@ -82,14 +91,19 @@ class Broker:
     def flush_all(self) -> None:
         """Makes everything durable and ends the flusher; what it calls back is posted to the loop."""
         for _, _, log in self.catalog.logs():
-            if log.next_offset > log.high_watermark or log in self._unsynced:
+            if log.next_offset > log.high_watermark or log in self._unsynced or log.has_unsynced:
                 self.flusher.flush(log)
         self.flusher.flush(self.catalog.journal)
         self.flusher.flush(self.coordinator.journal)
         self.flusher.close()
 
+    def save(self) -> None:
+        """Writes down what makes the next start quick. Everything must be durable."""
+        self.checkpointer.close()
+
     def close(self) -> None:
         """Closes all files."""
+        self.scrubber.close()
         for _, _, log in self.catalog.logs():
             log.close()
         self.catalog.journal.close()
@@ -101,6 +115,12 @@ class Broker:
             action()
 
         self.loop.call_later(milliseconds / 1000, again)
+
+    def _logs(self) -> Iterator[PartitionLog]:
+        return (log for _, _, log in self.catalog.logs())
+
+    def _damaged(self, what: str) -> None:
+        logger.critical("%s: stored records are damaged; restore the file from a backup", what)
 
     def _flush_unsynced(self) -> None:
         for log in self._unsynced:
@@ -121,6 +141,8 @@ class Broker:
         had come. And a file is closed only after a round of the flusher, which may be syncing it right now.
         """
         log = topic.partitions[index]
+        self.metrics.retention_segments += len(segments)
+        self.metrics.retention_bytes += sum(segment.size for segment in segments)
 
         def remove() -> None:
             for segment in segments:

@@ -22,6 +22,7 @@ from ottla.broker.api.table import HANDLERS
 from ottla.broker.broker import Broker
 from ottla.broker.config import BrokerConfig
 from ottla.broker.connection import Call, Connection
+from ottla.broker.log.open_files import FILES
 from ottla.broker.loop import Loop
 from ottla.broker.wire.schema import Message
 from ottla.errors import BrokerError, DataFolderLocked, PortInUse
@@ -73,6 +74,7 @@ class Server:
         self.broker.port = self.port
         self.handlers = HANDLERS
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.logs_requests = logger.isEnabledFor(logging.DEBUG)
         self.unsent: set[Connection] = set()
         self._connections: set[Connection] = set()
         self._failure: OSError | None = None
@@ -99,6 +101,8 @@ class Server:
             self.broker.flush_all()
             self.loop.turn(0)  # acknowledgements of the last sync still go out
             self._send_all()
+        if self._failure is None:
+            self.broker.save()
         self.broker.close()
         for connection in list(self._connections):
             connection.close()
@@ -107,6 +111,10 @@ class Server:
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
         self.unsent.discard(connection)
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._connections)
 
     def unsupported_version(self, call: Call) -> Message | None:
         return unsupported_version(call)
@@ -127,6 +135,7 @@ class Server:
                 self.loop.call_later(ACCEPT_AGAIN_SECONDS, self._watch_listener)
                 return
             if len(self._connections) >= self.config.connections_max:
+                self.broker.metrics.connections_refused += 1
                 logger.warning(
                     "refusing a connection from %s: %d are open (connections_max)", address, len(self._connections)
                 )
@@ -136,6 +145,7 @@ class Server:
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._connections.add(Connection(self, sock, str(address[0])))
+                self.broker.metrics.connections_accepted += 1
             except OSError:
                 sock.close()  # the client has gone already
 
@@ -191,10 +201,13 @@ def _listen(config: BrokerConfig, stack: contextlib.ExitStack) -> socket.socket:
 
 
 def _raise_file_limit() -> None:
-    """Every partition keeps files open: ask for as many descriptors as the system grants."""
+    """Connections and segments are many: asks for as many descriptors as the system grants, and shares them out."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY:
+        FILES.limit = min(FILES.limit, max(16, soft // 4))  # the rest is for connections

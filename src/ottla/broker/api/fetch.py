@@ -20,6 +20,7 @@ from ottla.broker.loop import Timer
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.messages.fetch import FETCH
 from ottla.broker.wire.schema import Message
+from ottla.errors import CorruptLog
 
 API = FETCH
 SESSION_SINCE, TOPIC_IDS_SINCE = 7, 13
@@ -117,6 +118,7 @@ def _read(broker: Broker, call: Call) -> Message:
                 answer["error_code"] = ErrorCode.UNKNOWN_TOPIC_ID
             size = len(answer["records"])
             left -= size
+            broker.metrics.bytes_fetched += size
             nothing_yet = nothing_yet and not size
             partitions.append(answer)
         answers.append({"topic": wanted["topic"], "topic_id": wanted["topic_id"], "partitions": partitions})
@@ -134,7 +136,11 @@ def _read_partition(log: PartitionLog | None, part: Message, left: int, nothing_
         return answer
     limit = min(part["partition_max_bytes"], left)
     if nothing_yet or limit > 0:
-        answer["records"] = log.read(part["fetch_offset"], max(limit, 0), at_least_one=nothing_yet)
+        try:
+            answer["records"] = log.read(part["fetch_offset"], max(limit, 0), at_least_one=nothing_yet)
+        except CorruptLog:
+            answer["error_code"] = ErrorCode.CORRUPT_MESSAGE
+            return answer
     answer["high_watermark"] = answer["last_stable_offset"] = log.high_watermark
     answer["log_start_offset"] = log.start_offset
     return answer

@@ -11,6 +11,7 @@ ever be acknowledged, and asking again would falsely succeed.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -42,6 +43,9 @@ class Flusher:
     Args:
         post: Runs a function in the event loop's thread; callable from any thread.
         failed: Called in the event loop's thread with the OSError of a failed sync.
+
+    Attributes:
+        syncs, sync_seconds: How many syncs there were, and their time in all (they overlap).
     """
 
     def __init__(self, post: Callable[[Callback], None], failed: Callable[[OSError], None]) -> None:
@@ -53,6 +57,8 @@ class Flusher:
         self._syncing: set[Syncable] = set()
         self._threads: list[threading.Thread] = []
         self._idle = 0
+        self.syncs = 0
+        self.sync_seconds = 0.0
         self._closed = False
         self._broken = False
 
@@ -104,7 +110,9 @@ class Flusher:
             what, callbacks = job
             try:
                 mark = what.mark()
+                begun = time.monotonic()
                 what.sync()
+                took = time.monotonic() - begun
             except OSError as error:
                 with self._condition:
                     self._broken = True
@@ -114,6 +122,8 @@ class Flusher:
             self._post(_Completion(what, mark, callbacks))
             with self._condition:
                 self._syncing.discard(what)
+                self.syncs += 1
+                self.sync_seconds += took
 
     def _next(self) -> tuple[Syncable, list[Callback]] | None:
         """Takes what is to be synced next and is not being synced; None when there will be nothing more."""

@@ -3,8 +3,8 @@
 The file holds what the log says anyway, so it is never trusted further than its checksum: missing, torn, flipped or of
 another segment, it is made anew from the log. It may stand for the first part of a segment only; the rest is walked.
 
-Form, little-endian: magic, base offset, bytes of the log it stands for, number of entries, largest timestamp before that
-place; the entries' offsets, positions and timestamps, one array after the other; CRC32C of all before it.
+Form, little-endian: magic, base offset, bytes of the log it stands for, number of entries, largest timestamp before
+that place; the entries' offsets, positions and timestamps, one array after the other; CRC32C of all before it.
 """
 
 from __future__ import annotations

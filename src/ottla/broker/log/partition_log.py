@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from bisect import bisect_right
@@ -22,6 +23,9 @@ from ottla.broker.log.producers import AppendedBatch, Producers
 from ottla.broker.log.recovery import now_ms, recover_segments
 from ottla.broker.log.segment import Segment, sync_folder
 from ottla.broker.log.transactions import Transactions
+from ottla.errors import CorruptLog
+
+logger = logging.getLogger("ottla.broker")
 
 LEADER_EPOCH = 0
 
@@ -58,6 +62,9 @@ class PartitionLog:
         self.cleaned = 0  # compaction has been through up to here
         self.cleaning = False  # segments are in the hands of the cleaner: nobody else may remove them
         self.checkpointed = 0  # the next offset when the last checkpoint was made
+        self.checkpoint_wanted = False  # one is due though the log has not grown
+        self.generation = 0  # how often segments were replaced
+        self.damage = ""  # what was found to be damaged, in words
         self._bases: list[int] = []
         self._end = End(0, None, 0)
         self._stable = self._end
@@ -86,6 +93,7 @@ class PartitionLog:
             CorruptLog: See `recovery`.
         """
         found = recover_segments(self.folder, start_offset)
+        self.checkpoint_wanted = bool(found.segments) and found.checkpointed < 0
         self.segments, self.producers, self.transactions = found.segments, found.producers, found.transactions
         self.cleaned, self.checkpointed = found.cleaned, max(found.checkpointed, 0)
         next_offset = found.next_offset
@@ -187,6 +195,11 @@ class PartitionLog:
 
     # Durability (Syncable)
 
+    @property
+    def has_unsynced(self) -> bool:
+        """Whether something was written that no sync has begun to make durable."""
+        return bool(self._dirty) or self._folder_dirty
+
     def mark(self) -> object:
         return self._end
 
@@ -223,19 +236,26 @@ class PartitionLog:
         """Whole batches from the one that contains `offset`, about `max_bytes` of them, up to the high watermark.
 
         With `at_least_one` the first batch comes whole even if it is larger. Empty if there is nothing.
+
+        Raises:
+            CorruptLog: The batch is damaged. Batches that were not checked since the start are checked here.
         """
         if offset >= self._stable.offset or not self.segments:
             return b""
         at = max(bisect_right(self._bases, offset) - 1, 0)
-        while at < len(self.segments):
-            segment = self.segments[at]
-            stop = self._stable.size if segment is self._stable.segment else segment.size
-            found = segment.find(offset)
-            if found is not None and found[0] < stop:
-                return self._read_segment(segment, found, stop, max_bytes, at_least_one)
-            if segment is self._stable.segment:
-                break
-            at += 1
+        try:
+            while at < len(self.segments):
+                segment = self.segments[at]
+                stop = self._stable.size if segment is self._stable.segment else segment.size
+                found = segment.find(offset)
+                if found is not None and found[0] < stop:
+                    return self._read_segment(segment, found, stop, max_bytes, at_least_one)
+                if segment is self._stable.segment:
+                    break
+                at += 1
+        except CorruptLog as damage:
+            self.note_damage(str(damage))
+            raise
         return b""
 
     def _read_segment(
@@ -251,13 +271,22 @@ class PartitionLog:
             return segment.read_intact(start, min(end, stop) - start)
         return segment.read(start, min(end, stop) - start)
 
+    def note_damage(self, what: str) -> None:
+        """Says, once, that stored records are damaged."""
+        if not self.damage:
+            self.damage = what
+            logger.critical("%s", what)
+
     def bytes_from(self, offset: int) -> int:
         """How many bytes are readable from the batch that contains `offset` on, in its segment and the later ones."""
         if offset >= self._stable.offset or not self.segments:
             return 0
         total = 0
         for segment in self.segments[max(bisect_right(self._bases, offset) - 1, 0) :]:
-            found = None if total else segment.find(offset)
+            try:
+                found = None if total else segment.find(offset)
+            except CorruptLog:
+                return 1 << 40  # nobody shall wait: reading tells what is wrong
             begin = found[0] if found else 0
             last = segment is self._stable.segment
             total += (self._stable.size if last else segment.size) - begin
@@ -289,7 +318,7 @@ class PartitionLog:
 
     def checkpoint(self) -> Checkpoint:
         """The state of everything written so far; worth storing once that is durable."""
-        self.checkpointed = self.next_offset
+        self.checkpointed, self.checkpoint_wanted = self.next_offset, False
         states = [
             SegmentState(s.base_offset, s.size, s.max_timestamp, s.first_timestamp, int(s.created_at * 1000))
             for s in self.segments
@@ -303,7 +332,13 @@ class PartitionLog:
         at = self.segments.index(old[0])
         self.segments[at : at + len(old)] = [new]
         self._bases[at : at + len(old)] = [new.base_offset]
+        if self._stable.segment in old:
+            self._stable = self._stable._replace(segment=new, size=new.size)
+        if self._end.segment in old:
+            self._end = self._end._replace(segment=new, size=new.size)
         self._folder_dirty = True
+        self.generation += 1
+        self.checkpoint_wanted = True
 
     def close(self) -> None:
         for segment in self.segments:

@@ -1,10 +1,10 @@
 """Reading a partition's files back after a stop, clean or not.
 
-What a checkpoint stands for is taken from it; what lies behind is checked batch by batch, by length and CRC. Damage with
-no intact batch after it is a torn tail: the write was cut short by a crash before it was acknowledged, so it is cut off.
-Damage with intact batches after it is corruption of acknowledged records, and skipping it would lose them silently: it is
-reported, and the broker does not start. So is a log that ends before its checkpoint. Records before the checkpoint are
-checked by the scrubber, or when they are first read.
+What a checkpoint stands for is taken from it; what lies behind is checked batch by batch, by length and CRC. Damage
+with no intact batch after it is a torn tail: the write was cut short by a crash before it was acknowledged, so it is
+cut off. Damage with intact batches after it is corruption of acknowledged records, and skipping it would lose them
+silently: it is reported, and the broker does not start. So is a log that ends before its checkpoint. Records before
+the checkpoint are checked by the scrubber, or when they are first read.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def recover_segments(folder: Path, start_offset: int) -> Recovered:
     recovered = _all(folder, sorted(sizes), start_offset)
     if saved is not None and max(recovered.next_offset or 0, start_offset) < saved.offset:
         raise CorruptLog(
-            f"{folder}: the records end at offset {recovered.next_offset or 0}, but those before {saved.offset} were on "
-            f"the disk: a file is gone or has become shorter. {RESTORE}"
+            f"{folder}: the records end at offset {recovered.next_offset or 0}, but those before {saved.offset} were "
+            f"on the disk: a file is gone or has become shorter. {RESTORE}"
         )
     return recovered
 
@@ -175,7 +175,7 @@ class _Walk:
                 return
 
     def check(self, segment: Segment, later: list[int]) -> bool:
-        """Checks a segment from its `size` on, and cuts a torn tail off. Gives whether it was whole. Raises CorruptLog."""
+        """Checks a segment from its `size` on and cuts a torn tail off; whether it was whole. Raises CorruptLog."""
         damage = self._check(segment)
         if damage:
             _cut(segment, damage, self.folder, later)

@@ -1,8 +1,8 @@
 """Putting compacted segments in the place of what they were made from, so that a crash leaves the one or the other.
 
-    BASE.cleaned     being written; worth nothing
-    BASE-END.swap    whole and durable: takes the place of all segments from BASE up to END (excluded), which are
-                     removed, durably, before it gets the name of a segment. Whoever finds one finishes that.
+BASE.cleaned     being written; worth nothing
+BASE-END.swap    whole and durable: takes the place of all segments from BASE up to END (excluded), which are
+                 removed, durably, before it gets the name of a segment. Whoever finds one finishes that.
 """
 
 from __future__ import annotations
