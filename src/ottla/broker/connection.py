@@ -13,6 +13,7 @@ import socket
 import struct
 from collections import deque
 from itertools import islice
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ottla.broker.wire.compiler import reader, writer
@@ -35,7 +36,7 @@ _API_VERSIONS = 18
 class Call:
     """One request on its way to its reply."""
 
-    __slots__ = ("api", "body", "chunks", "client_id", "connection", "correlation_id", "done", "version")
+    __slots__ = ("api", "body", "chunks", "client_id", "connection", "correlation_id", "done", "started", "version")
 
     def __init__(
         self, connection: Connection, api: Api, version: int, correlation_id: int, client_id: str | None
@@ -47,6 +48,7 @@ class Call:
         self.client_id = client_id
         self.body: Message = {}
         self.done = False
+        self.started = monotonic()
         self.chunks: list[bytes | bytearray | memoryview] = []
 
     def reply(self, message: Message) -> None:
@@ -70,7 +72,24 @@ class Call:
     def finish(self) -> None:
         """Ends the call without a word, as acks=0 wants it."""
         self.done = True
+        seconds = monotonic() - self.started
+        server = self.connection.server
+        server.broker.metrics.answered(self.api.key, seconds)
+        if server.logs_requests:
+            self._log(seconds)
         self.connection.advance()
+
+    def _log(self, seconds: float) -> None:
+        logger.debug(
+            "%s version %d from %s (client %s): answered %d bytes after %.1f ms",
+            self.api.name,
+            self.version,
+            self.connection.peer,
+            self.client_id,
+            sum(map(len, self.chunks)),
+            seconds * 1000,
+            extra={"api": self.api.name, "version": self.version, "correlation_id": self.correlation_id},
+        )
 
     @property
     def client_host(self) -> str:
@@ -126,6 +145,7 @@ class Connection:
         if not received:
             self.close()
             return
+        self.server.broker.metrics.bytes_in += received
         self._prefix = b""
         self._process(kept + received)
 
@@ -156,6 +176,7 @@ class Connection:
             size,
             self.server.config.request_max_bytes,
         )
+        self.server.broker.metrics.refused_requests += 1
         self.close()
         return False
 
@@ -173,6 +194,7 @@ class Connection:
         if not received:
             self.close()
             return
+        self.server.broker.metrics.bytes_in += received
         self._filled += received
         if self._filled == self._frame_size:
             frame, self._frame = self._frame, bytearray()
@@ -202,6 +224,7 @@ class Connection:
                 version,
                 error,
             )
+            self.server.broker.metrics.refused_requests += 1
             self.close()
             return
         self.calls.append(call)
@@ -210,6 +233,7 @@ class Connection:
         except Exception:
             # One request must not take the broker down. There is no answer that would be true: the client tries again.
             logger.exception("%s version %d from %s failed; closing its connection", api.name, version, self.peer)
+            self.server.broker.metrics.failed_requests += 1
             self.close()
             return
         if answer is not None:
@@ -244,6 +268,7 @@ class Connection:
             while outgoing:
                 sent = self.sock.sendmsg(list(islice(outgoing, CHUNKS_PER_SEND)))
                 self.unsent_bytes -= sent
+                self.server.broker.metrics.bytes_out += sent
                 while sent:
                     chunk = outgoing[0]
                     if sent < len(chunk):

@@ -44,7 +44,7 @@ def handle(broker: Broker, call: Call) -> Message | None:
     answers: list[Message] = []
     for data in body["topic_data"]:
         topic = broker.topic(data["name"], data["topic_id"] if call.version >= 13 else None)
-        partitions = [_append(topic, part, call, touched) for part in data["partition_data"]]
+        partitions = [_append(broker, topic, part, call, touched) for part in data["partition_data"]]
         answers.append({"name": data["name"], "topic_id": data["topic_id"], "partition_responses": partitions})
     # The records lie in a buffer that the next request overwrites: let go of them before waiting.
     call.body = {}
@@ -93,7 +93,7 @@ class _Acknowledgement:
             self.call.reply(self.reply)
 
 
-def _append(topic: Topic | None, part: Message, call: Call, touched: list[PartitionLog]) -> Message:
+def _append(broker: Broker, topic: Topic | None, part: Message, call: Call, touched: list[PartitionLog]) -> Message:
     index = part["index"]
     log = topic.partition(index) if topic else None
     if topic is None or log is None:
@@ -122,6 +122,9 @@ def _append(topic: Topic | None, part: Message, call: Call, touched: list[Partit
         logger.error("%s: a batch could not be written: %s", log.folder, error)
         return _refusal(index, ErrorCode.KAFKA_STORAGE_ERROR, f"the batch could not be written: {error.strerror}")
     touched.append(log)
+    metrics = broker.metrics
+    metrics.records_produced += header.record_count
+    metrics.bytes_produced += header.size
     return _accepted(index, log, appended)
 
 

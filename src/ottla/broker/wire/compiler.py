@@ -19,6 +19,11 @@ from ottla.broker.wire.schema import Field, Reader, Writer, parse_table
 
 _FIXED = {"bool": "?", "int8": "b", "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q"}
 _FIXED |= {"float64": "d", "uuid": "16s"}
+# Error codes other than 0 that writers have written, for whoever counts them: he takes them out again. Found here, where
+# each passes by anyway, and not by a walk through every reply.
+ERRORS_WRITTEN: list[int] = []
+_ERROR_CODE = "error_code"
+
 _EMPTY = {"string": '""', "bytes": 'b""', "records": 'b""'}
 
 
@@ -55,6 +60,7 @@ class _Source:
             "read_uvarint": read_uvarint,
             "overrun": overrun,
             "MalformedMessage": MalformedMessage,
+            "note_error": ERRORS_WRITTEN.append,
         }
 
     def add(self, line: str) -> None:
@@ -230,8 +236,14 @@ class _WriterSource(_Source):
     def fixed(self, run: list[Field], message: str, out: str) -> None:
         if run:
             formats = "".join(_FIXED[f.type] for f in run)
-            values = ", ".join(self.get(f, message) for f in run)
+            errors = {f.name: self.fresh("v") for f in run if f.name == _ERROR_CODE}
+            values = ", ".join(
+                f"({errors[f.name]} := {self.get(f, message)})" if f.name in errors else self.get(f, message)
+                for f in run
+            )
             self.add(f"{out} += {self.packing(formats, 'pack')}({values})")
+            for name in errors.values():
+                self.add(f"if {name}: note_error({name})")
             run.clear()
 
     def size(self, expression: str, out: str, wide: bool) -> None:
