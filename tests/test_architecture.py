@@ -27,12 +27,13 @@ MAY_IMPORT = {
     "registry": {"errors", "serde", "settings"},
     "registry.server": {"errors", "kafka", "registry", "serde", "settings"},
     "listeners": {"errors", "events", "kafka", "serde", "settings"},
+    "deadletters": {"errors", "kafka", "listeners", "settings"},
     "observability": {"errors"},
     "broker": {"errors"},
     "processes": {"errors", "settings"},
     "testing": {"errors", "processes"},
     "app": {"errors", "events", "kafka", "listeners", "observability", "registry", "serde", "settings"},
-    "cli": {"app", "broker", "errors", "kafka", "processes", "registry", "registry.server", "serde", "settings"},
+    "cli": {"app", "broker", "deadletters", "errors", "kafka", "processes", "registry", "registry.server", "serde", "settings"},
 }  # fmt: skip
 SUBROOMS = {"registry.server"}
 

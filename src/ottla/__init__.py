@@ -11,6 +11,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ottla.app import App as App
+    from ottla.deadletters.letter import DeadLetter as DeadLetter
+    from ottla.deadletters.letter import LetterId as LetterId
+    from ottla.deadletters.queue import DeadLetterQueue as DeadLetterQueue
+    from ottla.deadletters.selection import Selection as Selection
     from ottla.errors import BrokerUnavailable as BrokerUnavailable
     from ottla.errors import ConfigurationError as ConfigurationError
     from ottla.errors import DecodeError as DecodeError
@@ -70,6 +74,10 @@ _HOMES = {
     "read_envelope": "events",
     # topics, groups and records, for tools
     "Admin": "kafka.admin",
+    "DeadLetter": "deadletters.letter",
+    "DeadLetterQueue": "deadletters.queue",
+    "LetterId": "deadletters.letter",
+    "Selection": "deadletters.selection",
     "Deserializer": "serde.deserializer",
     "Record": "kafka.record",
     "RecordMetadata": "kafka.record",

@@ -14,6 +14,8 @@ OttlaError
     KafkaError
         BrokerUnavailable       no broker answers, try again later
         PublishError            a record was not acknowledged
+        TransactionAborted      rolled back, nothing of it is visible
+        ProducerFenced          another producer took over the transactional id
     HandlerError                a handler failed for good
     BrokerError                 the embedded broker cannot start or go on
         DataFolderLocked        another process serves the same data folder
@@ -147,6 +149,15 @@ class BrokerUnavailable(KafkaError):
 
 class PublishError(KafkaError):
     """A record was not acknowledged: it may or may not be in the log. The message names topic and cause."""
+
+
+class TransactionAborted(KafkaError):
+    """A Kafka transaction was rolled back: nothing of it is visible to readers of committed records. Doing it again is
+    safe."""
+
+
+class ProducerFenced(KafkaError):
+    """Another producer with the same transactional id has taken over: this one may write no more."""
 
 
 class HandlerError(OttlaError):

@@ -30,6 +30,7 @@ COMMANDS: dict[str, Entry] = {
     "broker": Entry("ottla.cli.broker", "Servers", "Run the embedded Kafka-compatible broker."),
     "registry": Entry("ottla.cli.registry", "Servers", "Run the schema registry."),
     "topic": Entry("ottla.cli.topic", "Look inside", "List, describe, create and delete topics; read and write."),
+    "dlq": Entry("ottla.cli.dlq", "Look inside", "List, show, edit, replay and purge dead letters."),
     "group": Entry("ottla.cli.group", "Look inside", "List and describe consumer groups."),
     "lag": Entry("ottla.cli.lag", "Look inside", "Show how many records each consumer group has still to handle."),
 }

@@ -54,7 +54,7 @@ def consume(
     settings = settings_for(bootstrap, registry_url)
     from_beginning = from_beginning or (not follow and offset is None)
     start = _start(settings, topic, partition, offset, from_beginning)
-    presenter = Presenter(_decoder(settings))
+    presenter = Presenter(avro_decoder(settings))
     with TopicReader(settings.kafka, topic, start=start) as reader:
         for count, record in enumerate(_records(reader, follow), 1):
             if as_json:
@@ -107,7 +107,7 @@ def _first(info: PartitionInfo, offset: int | None, from_beginning: bool) -> int
     return min(max(wanted, info.earliest), info.latest)
 
 
-def _decoder(settings: Settings) -> Callable[[bytes], tuple[int, Any]]:
+def avro_decoder(settings: Settings) -> Callable[[bytes], tuple[int, Any]]:
     from ottla.registry.client import RegistryClient
     from ottla.serde import Deserializer, wire
 

@@ -138,6 +138,12 @@ class Admin:
     def delete_topics(self, names: Iterable[str]) -> None:
         self._wait(self._client.delete_topics(list(names), request_timeout=self._timeout_s), "deleted")
 
+    def delete_records(self, before: Mapping[tuple[str, int], int]) -> None:
+        """Deletes the records of each partition that lie before the given offset."""
+        request = [confluent_kafka.TopicPartition(topic, p, offset) for (topic, p), offset in before.items()]
+        results = self._client.delete_records(request, request_timeout=self._timeout_s)
+        self._wait({f"{at.topic}[{at.partition}]": result for at, result in results.items()}, "shortened")
+
     def describe_topic(self, name: str) -> TopicInfo:
         topic = self._metadata(name).topics[name]
         if topic.error is not None:

@@ -1,0 +1,1 @@
+"""Dead letters, and how they come back: list, select, replay, edit, purge."""

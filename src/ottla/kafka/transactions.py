@@ -1,0 +1,168 @@
+"""A producer whose records become visible together, or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, cast
+
+import confluent_kafka
+
+from ottla.errors import BrokerUnavailable, KafkaError, ProducerFenced, TransactionAborted
+from ottla.kafka.config import client_config
+from ottla.kafka.record import Headers, RecordMetadata
+from ottla.settings import KafkaSettings
+
+AGAIN_S = 0.05
+"""Between attempts of a step that the client library calls retriable."""
+
+
+class TransactionalProducer:
+    """Kafka transactions (KIP-98), one after the other. Not thread-safe.
+
+    Contract: whoever opens one with a transactional id fences everybody who used that id before, and aborts what they
+    had open. Consumers that read committed records only see all records of a transaction or none.
+
+    Args:
+        settings: Where the brokers are.
+        transactional_id: Names the writer over restarts.
+        transaction_timeout_s: The broker aborts a transaction that is open for longer.
+        overrides: librdkafka properties with underscores for dots.
+
+    Raises:
+        BrokerUnavailable: No broker answered within `kafka.publish_timeout_s`.
+        KafkaError: The cluster refuses transactions.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        transactional_id: str,
+        *,
+        transaction_timeout_s: float = 60.0,
+        **overrides: Any,
+    ) -> None:
+        self.transactional_id = transactional_id
+        self._timeout_s = settings.publish_timeout_s
+        chosen: dict[str, Any] = {
+            "transactional_id": transactional_id,
+            "transaction_timeout_ms": int(transaction_timeout_s * 1000),
+            "partitioner": "murmur2_random",
+            "linger_ms": 2,
+            "message_max_bytes": 16 << 20,
+            "error_cb": lambda _error: None,
+        }
+        self._producer = confluent_kafka.Producer(client_config(settings, **(chosen | overrides)))
+        self._refusal: Any = None
+        self._acknowledged: list[RecordMetadata] = []
+        try:
+            self._producer.init_transactions(self._timeout_s)
+        except confluent_kafka.KafkaException as error:
+            cause = error.args[0]
+            if cause.retriable():
+                raise BrokerUnavailable(
+                    f"transactional id {transactional_id}: no coordinator answered at {settings.bootstrap_servers} "
+                    f"within {self._timeout_s:g} s: {cause.str()}"
+                ) from error
+            raise self._told(error) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[list[RecordMetadata]]:
+        """What is sent within the block is committed at its end, and aborted if the block raises.
+
+        Yields:
+            A list that holds, once the block has ended well, where each record lies, in the order of acknowledgement.
+
+        Raises:
+            TransactionAborted: It was rolled back; doing it again is safe.
+            ProducerFenced: Somebody else uses the transactional id now.
+            BrokerUnavailable: The commit was not answered in time: the transaction is committed or it is not, the
+                broker's timeout decides.
+        """
+        acknowledged: list[RecordMetadata] = []
+        self._acknowledged, self._refusal = acknowledged, None
+        self._step(self._producer.begin_transaction)
+        try:
+            yield acknowledged
+        except BaseException:
+            self._abort()
+            raise
+        try:
+            self._step(self._producer.commit_transaction, self._timeout_s)
+        except TransactionAborted:
+            self._abort()
+            raise
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Headers | None = None,
+        partition: int = -1,
+    ) -> None:
+        """Adds a record to the open transaction; waits while the buffer is full. What goes wrong is told at its end."""
+        while True:
+            try:
+                self._producer.produce(
+                    topic, value, key, partition, on_delivery=self._delivered, headers=cast(Any, headers)
+                )
+                return
+            except BufferError:
+                self._producer.poll(AGAIN_S)
+            except confluent_kafka.KafkaException as error:
+                raise self._told(error) from error
+
+    def send_offsets(self, offsets: list[confluent_kafka.TopicPartition], group: Any) -> None:
+        """Commits offsets of a consumer's group with the open transaction (KIP-447).
+
+        Args:
+            offsets: The positions: the first offsets that are not handled.
+            group: The consumer's `consumer_group_metadata()`: a member that was replaced meanwhile is refused.
+
+        Raises:
+            TransactionAborted, ProducerFenced, BrokerUnavailable: As `transaction` says.
+        """
+        self._step(self._producer.send_offsets_to_transaction, offsets, group, self._timeout_s)
+
+    def close(self) -> None:
+        """Leaves nothing behind: what was open is aborted by the next one with this id, or by the broker's timeout."""
+        self._producer.flush(0)
+
+    def _delivered(self, error: Any, message: Any) -> None:
+        if error is not None:
+            self._refusal = self._refusal or error
+        else:
+            where = RecordMetadata(message.topic(), message.partition(), message.offset(), message.timestamp()[1])
+            self._acknowledged.append(where)
+
+    def _step(self, function: Any, *arguments: Any) -> None:
+        """Takes one step of the protocol, again while it may still succeed."""
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                function(*arguments)
+                return
+            except confluent_kafka.KafkaException as error:
+                if not error.args[0].retriable() or time.monotonic() > deadline:
+                    raise self._told(error) from error
+                time.sleep(AGAIN_S)
+
+    def _abort(self) -> None:
+        # Where that fails, the broker's timeout or whoever took over the id aborts it.
+        with suppress(BrokerUnavailable, ProducerFenced):
+            self._step(self._producer.abort_transaction, self._timeout_s)
+
+    def _told(self, error: confluent_kafka.KafkaException) -> KafkaError:
+        cause = error.args[0]
+        reason = (self._refusal or cause).str()
+        name = f"transactional id {self.transactional_id}"
+        if cause.code() in (confluent_kafka.KafkaError._FENCED, confluent_kafka.KafkaError.INVALID_PRODUCER_EPOCH):
+            return ProducerFenced(f"{name}: another producer uses it now, this one may write no more: {reason}")
+        if cause.txn_requires_abort():
+            return TransactionAborted(f"{name}: the transaction was rolled back, nothing of it is visible: {reason}")
+        if cause.retriable():
+            return BrokerUnavailable(f"{name}: no answer within {self._timeout_s:g} s: {reason}")
+        return KafkaError(f"{name}: {reason}")
