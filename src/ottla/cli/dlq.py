@@ -244,8 +244,8 @@ def edit(
 
     JSON: {"id", "topic"}.
     """
-    from ottla.cli.output import print_json
     from ottla.cli.letter_editor import edited_value
+    from ottla.cli.output import print_json
     from ottla.deadletters.letter import LetterId
     from ottla.deadletters.queue import DeadLetterQueue
 
