@@ -39,7 +39,7 @@ clean: ## Remove what was made: environment, caches, the demo's data
 	rm -rf $(VENV) .ottla .pytest_cache .mypy_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment. One stamp per set of packages, made again when pyproject.toml changes.
+# The environment. One stamp per set of packages, made again when pyproject.toml or the C sources change.
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -49,12 +49,15 @@ $(VENV)/bin/python:
 	}
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.user: pyproject.toml | $(VENV)/bin/python
-	@echo "Installing Ottla into $(VENV) (once, and again when pyproject.toml changes)"
+# The C extension is compiled by the install.
+NATIVE := hatch_build.py $(wildcard native/avro/*.c native/avro/*.h)
+
+$(VENV)/.user: pyproject.toml $(NATIVE) | $(VENV)/bin/python
+	@echo "Installing Ottla into $(VENV) (once, and again when pyproject.toml or C sources change)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	@echo "Installing Ottla and its test tools into $(VENV) (once, and again when pyproject.toml changes)"
+$(VENV)/.dev: pyproject.toml $(NATIVE) | $(VENV)/bin/python
+	@echo "Installing Ottla and its test tools into $(VENV) (once, and again when pyproject.toml or C sources change)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(VENV)/.user $@

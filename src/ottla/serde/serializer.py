@@ -45,7 +45,7 @@ class Serializer:
             prefix, encode = self._ready[topic][obj.__class__]
         except KeyError:
             prefix, encode = self.prepare(obj.__class__, topic)
-        return prefix + encode(obj)
+        return encode(obj, prefix)
 
     def prepare(self, cls: type, topic: str) -> tuple[bytes, Encoder]:
         """Does for a class and a topic what the first `encode` would do: services call it at start to fail early.

@@ -76,7 +76,8 @@ FILES = {
     "an edition": 'edition = "2023"; package e; message M { string s = 1; repeated int32 n = 2; }',
     "imports of Google's": """
         syntax = "proto3";
-        import "google/protobuf/any.proto"; import "google/protobuf/struct.proto"; import "google/protobuf/wrappers.proto";
+        import "google/protobuf/any.proto"; import "google/protobuf/struct.proto";
+        import "google/protobuf/wrappers.proto";
         import "google/protobuf/empty.proto"; import "google/protobuf/field_mask.proto";
         message M { google.protobuf.Any a = 1; google.protobuf.Struct b = 2; google.protobuf.StringValue c = 3;
                     google.protobuf.Empty d = 4; google.protobuf.FieldMask e = 5; }
@@ -213,7 +214,8 @@ def test_nesting_without_end_is_refused() -> None:
 
 def test_options_that_protobuf_does_not_define_are_kept() -> None:
     text = load(
-        'syntax = "proto3"; import "confluent/meta.proto"; message A { string a = 1 [(confluent.field_meta).doc = "x"]; }'
+        'syntax = "proto3"; import "confluent/meta.proto"; '
+        'message A { string a = 1 [(confluent.field_meta).doc = "x"]; }'
     ).text
     assert '(confluent.field_meta).doc = "x"' in text
 

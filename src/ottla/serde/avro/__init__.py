@@ -10,13 +10,34 @@ from typing import Any
 
 from ottla.errors import DecodeError
 from ottla.events.derivation import record_shape
+from ottla.serde.avro import engine
 from ottla.serde.avro.decoder import Decoder, build_decoder
-from ottla.serde.avro.encoder import Encoder, encoder
+from ottla.serde.avro.encoder import Encoder, build_encoder
+from ottla.serde.avro.engine import Engine, active_codec
 from ottla.serde.avro.generic import generic_plan
 from ottla.serde.avro.nodes import Node, SchemaError, branch_name, parse_schema
+from ottla.serde.avro.plan import Plan
 from ottla.serde.avro.resolution import Mismatch, resolve
 
-__all__ = ["Decoder", "Encoder", "decoder", "encoder", "generic_decoder", "schema_name"]
+__all__ = ["Decoder", "Encoder", "active_codec", "decoder", "encoder", "generic_decoder", "schema_name"]
+
+
+def encoder(cls: type) -> Encoder:
+    """A function that writes instances of a class as Avro: `encode(obj)`, or `encode(obj, prefix)` with bytes in front.
+
+    It raises EncodeError, which names the field, for a value that does not fit its field.
+
+    Raises:
+        EventDefinitionError: The class has a field no schema can be derived from.
+    """
+    key: Any = cls
+    return _encoder(active_codec(), key)
+
+
+@functools.lru_cache(maxsize=4096)
+def _encoder(by: Engine, cls: Any) -> Encoder:
+    shape = record_shape(cls)
+    return build_encoder(shape) if by == "pure" else engine.extension_encoder(shape)
 
 
 def decoder(writer_schema: str, cls: type) -> Decoder:
@@ -31,31 +52,16 @@ def decoder(writer_schema: str, cls: type) -> Decoder:
         EventDefinitionError: The class has a field no schema can be derived from.
     """
     key: Any = cls
-    return _resolved(writer_schema, key)
+    return _made(_decoder(active_codec(), writer_schema, key))
 
 
-@functools.lru_cache(maxsize=4096)
-def _resolved(writer_schema: str, cls: Any) -> Decoder:
-    shape = record_shape(cls)
-    try:
-        node = _parsed(writer_schema)
-        return build_decoder(resolve(node, shape), shape.full_name)
-    except (Mismatch, RecursionError) as error:
-        raise DecodeError(f"the writer's schema cannot be read as {cls.__qualname__}: {error}") from error
-
-
-@functools.lru_cache(maxsize=4096)
 def generic_decoder(writer_schema: str) -> Decoder:
     """A function that reads what was written with a schema into dicts, lists and plain Python values.
 
     Raises:
         DecodeError: The schema is no Avro schema.
     """
-    try:
-        node = _parsed(writer_schema)
-        return build_decoder(generic_plan(node), branch_name(node))
-    except RecursionError as error:
-        raise DecodeError("the writer's schema is nested too deeply") from error
+    return _made(_generic(active_codec(), writer_schema))
 
 
 def schema_name(schema: str) -> str:
@@ -65,6 +71,43 @@ def schema_name(schema: str) -> str:
         DecodeError: It is no Avro schema.
     """
     return branch_name(_parsed(schema))
+
+
+# A schema that cannot be read cannot be read the next time either, and the next time is the next record: failures are
+# kept like decoders, as their message.
+_Made = Decoder | str
+
+
+def _made(made: _Made) -> Decoder:
+    if isinstance(made, str):
+        raise DecodeError(made)
+    return made
+
+
+@functools.lru_cache(maxsize=4096)
+def _decoder(by: Engine, writer_schema: str, cls: Any) -> _Made:
+    shape = record_shape(cls)
+    try:
+        return _built(by, resolve(_parsed(writer_schema), shape), shape.full_name)
+    except DecodeError as error:
+        return error.message
+    except (Mismatch, RecursionError) as error:
+        return f"the writer's schema cannot be read as {cls.__qualname__}: {error}"
+
+
+@functools.lru_cache(maxsize=4096)
+def _generic(by: Engine, writer_schema: str) -> _Made:
+    try:
+        node = _parsed(writer_schema)
+        return _built(by, generic_plan(node), branch_name(node))
+    except DecodeError as error:
+        return error.message
+    except RecursionError:
+        return "the writer's schema is nested too deeply"
+
+
+def _built(by: Engine, plan: Plan, title: str) -> Decoder:
+    return build_decoder(plan, title) if by == "pure" else engine.extension_decoder(plan, title)
 
 
 def _parsed(schema: str) -> Node:

@@ -41,6 +41,16 @@ def exact_branches(union: Union) -> dict[type, int]:
     return exact
 
 
+def optional_branch(union: Union) -> tuple[int, Shape] | None:
+    """For `X | None`: the index of None's branch, and the other branch. None for any other union."""
+    if len(union.branches) != 2:
+        return None
+    for i, branch in enumerate(union.branches):
+        if isinstance(branch, Scalar) and branch.kind == "null":
+            return i, union.branches[1 - i]
+    return None
+
+
 def branch_picker(union: Union) -> Callable[[Any], int]:
     """A function that gives the branch of any value, and raises TypeError for one that belongs to none."""
     tests = [(_test(branch), i) for i, branch in enumerate(union.branches)]

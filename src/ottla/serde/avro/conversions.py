@@ -146,13 +146,18 @@ def decimal_writer(precision: int, scale: int) -> Callable[[Decimal], bytes]:
     return write
 
 
+def decimal_size_max(precision: int) -> int:
+    """How many bytes a decimal may have: more than its digits need, so that padded numbers pass."""
+    return (precision * 3322 // 1000) // 8 + 8
+
+
 def decimal_reader(precision: int, scale: int) -> Callable[[bytes], Decimal]:
     """A function from an unscaled number in two's complement to a Decimal with exactly `scale` digits after the point.
 
     Numbers far longer than the schema's precision are refused before anything is computed: turning a megabyte into a
     Decimal takes minutes.
     """
-    size_max = (precision * 3322 // 1000) // 8 + 8
+    size_max = decimal_size_max(precision)
     # Wide enough for any number that passes the length check, so nothing is ever rounded.
     context = decimal.Context(prec=size_max * 3, Emin=-999999, Emax=999999)
     multiply = context.multiply

@@ -25,14 +25,15 @@ from ottla.events.shapes import (
     Union,
 )
 from ottla.serde.avro import conversions
-from ottla.serde.avro.branches import branch_picker, exact_branches
+from ottla.serde.avro.branches import branch_picker, exact_branches, optional_branch
 from ottla.serde.avro.checks import as_bytes, as_items, as_map
 from ottla.serde.avro.explain import encode_fault
 from ottla.serde.avro.faults import DEPTH_MAX
 from ottla.serde.avro.source import Source
 from ottla.serde.avro.varint import LONG, encode_long
 
-Encoder = Callable[[Any], bytes]
+Encoder = Callable[..., bytes]
+"""From an object, and perhaps bytes to put in front of its payload, to bytes. Raises EncodeError."""
 
 _TRUTH = {False: b"\0", True: b"\1"}
 _NULL = {None: b""}
@@ -46,21 +47,9 @@ _LOGICAL_WRITERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def encoder(cls: type) -> Encoder:
-    """A function that writes instances of a class as Avro, without a wire prefix.
-
-    It raises EncodeError, which names the field, for a value that does not fit its field.
-
-    Raises:
-        EventDefinitionError: The class has a field no schema can be derived from.
-    """
-    key: Any = cls
-    return _built(key)
-
-
-@functools.lru_cache(maxsize=4096)
-def _built(cls: Any) -> Encoder:
-    return _EncoderSource(record_shape(cls)).build()
+def build_encoder(shape: Record) -> Encoder:
+    """Compiles the encoder of a class."""
+    return _EncoderSource(shape).build()
 
 
 def encoder_source(cls: type) -> str:
@@ -99,9 +88,10 @@ class _EncoderSource:
 
     def _entry(self) -> None:
         source = self.source
-        with source.block("def encode(o):"):
+        with source.block("def encode(o, prefix=b''):"):
             with source.block("try:"):
                 self._begin(depth="0")
+                self._pending = ["prefix"]
                 self._write(self.root, "o")
                 if self._started:
                     self._flush()
@@ -308,12 +298,11 @@ class _EncoderSource:
 
 def _optional(union: Union) -> tuple[str, str, Shape] | None:
     """For `X | None`: the bytes of None's branch, those of the other, and the other's shape."""
-    if len(union.branches) != 2:
+    found = optional_branch(union)
+    if found is None:
         return None
-    for i, branch in enumerate(union.branches):
-        if isinstance(branch, Scalar) and branch.kind == "null":
-            return repr(encode_long(i)), repr(encode_long(1 - i)), union.branches[1 - i]
-    return None
+    null, other = found
+    return repr(encode_long(null)), repr(encode_long(1 - null)), other
 
 
 def _tuple(parts: list[str]) -> str:

@@ -38,7 +38,17 @@ def conversion(node: Primitive) -> tuple[str, Conversion] | None:
 @functools.cache
 def decimal_conversion(precision: int, scale: int) -> Conversion:
     """The reader of decimals with so many digits."""
-    return conversions.decimal_reader(precision, scale)
+    read = conversions.decimal_reader(precision, scale)
+    _DIGITS[read] = precision, scale
+    return read
+
+
+_DIGITS: dict[Any, tuple[int, int]] = {}
+
+
+def decimal_digits(convert: Any) -> tuple[int, int] | None:
+    """Precision and scale of a reader that `decimal_conversion` gave; None for any other conversion."""
+    return _DIGITS.get(convert)
 
 
 def own_conversion(kind: str) -> Conversion:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ottla.events.shapes import Record
 from ottla.serde.avro.nodes import Kind, Node
 
 
@@ -85,6 +86,7 @@ class ReadRecord:
         keyword: Constructor arguments given by name.
         as_mapping: `build` takes one dict instead (generic decoding, pydantic's validator).
         recursive: The plan contains itself.
+        shape: The shape of the class; None for a dict.
     """
 
     title: str
@@ -94,6 +96,7 @@ class ReadRecord:
     keyword: tuple[str, ...] = ()
     as_mapping: bool = False
     recursive: bool = False
+    shape: Record | None = None
 
 
 Plan = ReadPrimitive | ReadEnum | ReadArray | ReadMap | ReadUnion | Refuse | ReadRecord

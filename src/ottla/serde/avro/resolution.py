@@ -185,7 +185,9 @@ class _Resolution:
         if known is not None:
             return known
         recursive = node.recursive or shape.recursive
-        plan = ReadRecord(shape.full_name, _builder(shape.cls), as_mapping=is_pydantic(shape.cls), recursive=recursive)
+        plan = ReadRecord(
+            shape.full_name, _builder(shape.cls), as_mapping=is_pydantic(shape.cls), recursive=recursive, shape=shape
+        )
         before = dict(self._records)
         self._records[key] = plan
         try:
