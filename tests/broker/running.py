@@ -25,7 +25,7 @@ class RunningBroker:
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        self.server = Server(BrokerConfig(data_dir=folder, port=0, **options), folder, listener)  # type: ignore[arg-type]
+        self.server = Server(BrokerConfig(data_dir=folder, port=0, **options), folder, [listener])  # type: ignore[arg-type]
         self.failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

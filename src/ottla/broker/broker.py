@@ -17,6 +17,8 @@ from ottla.broker.log.scrubber import Scrubber
 from ottla.broker.log.segment import Segment
 from ottla.broker.loop import Loop
 from ottla.broker.metrics import Metrics
+from ottla.broker.security.authorizer import AclAuthorizer, Authorizer
+from ottla.broker.security.config import SecurityConfig
 from ottla.broker.topic_configs import broker_defaults
 
 logger = logging.getLogger("ottla.broker")
@@ -40,6 +42,7 @@ class Broker:
         self.catalog.recover()
         self.flusher = Flusher(loop.post, failed)
         self.coordinator = Coordinator(config, folder, loop, self.durable)
+        self.authorizer = _authorizer(config.security, self.catalog)
         self._unsynced: set[PartitionLog] = set()
         self._every(config.retention_check_interval_ms, self._retain)
         if config.flush == "interval":
@@ -151,3 +154,9 @@ class Broker:
 
         self.catalog.note_start(topic, index)
         self.flusher.flush(self.catalog.journal, lambda: self.flusher.flush(log, remove))
+
+
+def _authorizer(security: SecurityConfig | None, catalog: Catalog) -> Authorizer:
+    if security is None or not security.authorizer:
+        return Authorizer()
+    return AclAuthorizer(catalog.security.acls, security.super_users, allow_if_none=security.allow_everyone_if_no_acl)

@@ -6,6 +6,7 @@ Journal records:
     ["delete", id hex]
     ["start", id hex, partition, offset]             records before the offset are deleted
     ["producer", id]                                 producer ids below this may have been given out
+and those of `security/store.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from ottla.broker.log.journal import Entry, Journal
 from ottla.broker.log.partition_log import PartitionLog
+from ottla.broker.security.store import SecurityStore
 from ottla.broker.topic_configs import TopicConfig
 from ottla.errors import CorruptLog
 
@@ -81,6 +83,7 @@ class Catalog:
                 f"{folder / JOURNAL} is missing, but {self.logs_folder} holds records: nobody knows of which "
                 f"topics they are. Restore the file from a backup, or choose an empty data folder with --data."
             )
+        self.security = SecurityStore(lambda *entries: self.journal.append(*entries))
         self.journal = Journal(folder / JOURNAL, self._replay, self._snapshot)
         self._next_producer_id = self._producer_ids_reserved
         if not self.cluster_id:
@@ -172,6 +175,8 @@ class Catalog:
             self._starts[bytes.fromhex(entry[1]), entry[2]] = entry[3]
         elif kind == "producer":
             self._producer_ids_reserved = entry[1]
+        else:
+            self.security.replay(entry)
 
     def _snapshot(self) -> Iterator[list[Any]]:
         yield ["cluster", self.cluster_id]
@@ -180,6 +185,7 @@ class Catalog:
             yield ["topic", topic.name, topic.id.hex(), len(topic.partitions), topic.config.values]
         for (topic_id, index), offset in self._starts.items():
             yield ["start", topic_id.hex(), index, offset]
+        yield from self.security.snapshot()
 
 
 def _new_topic_id() -> bytes:

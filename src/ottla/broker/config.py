@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ottla.broker.security.config import SecurityConfig
 from ottla.errors import ConfigurationError
 
 FlushPolicy = Literal["ack", "interval", "none"]
@@ -49,6 +50,12 @@ class BrokerConfig:
         offsets_retention_ms: How long the offsets of an empty group are kept.
         request_max_bytes: A larger request closes its connection before anything is allocated for it.
         connections_max: More connections are closed at once.
+        metrics_port: Where health and metrics are served over HTTP; 0 picks a free port, None serves none.
+        metrics_host: The address for it. Whoever reaches it may read it: loopback unless told otherwise.
+        queued_requests_max_bytes: Memory for requests that are still arriving, by what their lengths claim; what does
+            not fit is not read until there is room.
+        allow_insecure: Whether other machines may reach a listener without TLS or without saying who they are.
+        security: Listeners, TLS, SASL and ACLs; None for one open listener on `host` and `port`.
     """
 
     data_dir: Path | None = None
@@ -81,6 +88,11 @@ class BrokerConfig:
     offsets_retention_ms: int = 7 * 24 * 3600 * 1000
     request_max_bytes: int = 100 * 1024 * 1024
     connections_max: int = 2000
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
+    queued_requests_max_bytes: int = 256 * 1024 * 1024
+    allow_insecure: bool = False
+    security: SecurityConfig | None = None
     node_id: int = field(default=1)
 
     def __post_init__(self) -> None:
@@ -88,9 +100,18 @@ class BrokerConfig:
         faults: list[str] = []
         if not 0 <= self.port <= 65535:
             faults.append(f"port must be 0 to 65535, not {self.port}")
+        if self.metrics_port is not None and not 0 <= self.metrics_port <= 65535:
+            faults.append(f"metrics_port must be 0 to 65535, not {self.metrics_port}")
         if self.flush not in ("ack", "interval", "none"):
             faults.append(f"flush must be ack, interval or none, not {self.flush!r}")
-        for name in ("flush_interval_ms", "partitions", "request_max_bytes", "connections_max", "segment_bytes"):
+        for name in (
+            "flush_interval_ms",
+            "partitions",
+            "request_max_bytes",
+            "queued_requests_max_bytes",
+            "connections_max",
+            "segment_bytes",
+        ):
             if getattr(self, name) < 1:
                 faults.append(f"{name} must be at least 1, not {getattr(self, name)}")
         faults += _group_faults(self)

@@ -16,11 +16,15 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from ottla.broker.security.resources import ANONYMOUS
 from ottla.broker.wire.compiler import reader, writer
 from ottla.broker.wire.primitives import MalformedMessage, read_uvarint
 from ottla.broker.wire.schema import Api, Message
 
 if TYPE_CHECKING:
+    from ottla.broker.listener import Listener
+    from ottla.broker.loop import Timer
+    from ottla.broker.security.gate import SaslGate
     from ottla.broker.server import Server
 
 logger = logging.getLogger("ottla.broker")
@@ -29,6 +33,7 @@ PENDING_CALLS_MAX = 128  # more unanswered requests than this, and no more is re
 PENDING_BYTES_MAX = 64 << 20
 CHUNKS_PER_SEND = 64
 FIRST_FRAME_BYTES = 1 << 20  # memory for a large request grows as its bytes arrive, not by what its length claims
+REQUEST_MIN_BYTES = 8
 _HEADER = struct.Struct(">hhi")
 _API_VERSIONS = 18
 
@@ -95,16 +100,31 @@ class Call:
     def client_host(self) -> str:
         return self.connection.peer
 
+    @property
+    def principal(self) -> str:
+        """Who asks: `User:name`, or `User:ANONYMOUS` where nobody has to say."""
+        return self.connection.principal
+
 
 class Connection:
     """A client's socket, its partly read request and its replies that are not sent yet."""
 
-    def __init__(self, server: Server, sock: socket.socket, peer: str) -> None:
+    def __init__(self, server: Server, sock: socket.socket, peer: str, listener: Listener) -> None:
         self.server = server
         self.sock = sock
         self.peer = peer
-        self.host = str(sock.getsockname()[0])  # by which address the client knows us: what we tell it to connect to
+        self.listener = listener
+        # By which address the client knows us, unless we are told otherwise: what we tell it to connect to.
+        self.host, self.port = listener.advertised(sock)
+        self.principal = ANONYMOUS
+        self.gate: SaslGate | None = None
+        self.size_min = REQUEST_MIN_BYTES
+        self.size_max = server.config.request_max_bytes
         self.closed = False
+        self._holds = 0  # reasons to read nothing more for the time being
+        self._closing = False
+        self._deadline: Timer | None = None
+        self._reserved = 0  # memory for the frame that is arriving
         self.calls: deque[Call] = deque()
         self.outgoing: deque[memoryview] = deque()
         self.unsent_bytes = 0  # of all replies that are ready, also of those that wait behind others
@@ -114,6 +134,46 @@ class Connection:
         self._frame_size = 0
         self._filled = 0
         self._watch()
+
+    # Who the client is
+
+    def authenticated(self, principal: str) -> None:
+        """The client has shown who it is: from now on it may ask for anything, and the authorizer decides."""
+        self.principal = principal
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.size_min, self.size_max = REQUEST_MIN_BYTES, self.server.config.request_max_bytes
+
+    def close_unless_authenticated(self, seconds: float) -> None:
+        """Gives the client so long to show who it is."""
+
+        def close() -> None:
+            logger.info("closing the connection from %s: the client has not shown who it is in time", self.peer)
+            self.close()
+
+        self._deadline = self.server.loop.call_later(seconds, close)
+
+    def hold(self) -> None:
+        """Reads nothing more until `go_on` was called as often."""
+        self._holds += 1
+        self._watch()
+
+    def go_on(self) -> None:
+        self._holds -= 1
+        if not self.closed and not self._holds:
+            self.server.unsent.add(self)  # `send` looks at what was read already, and reads again
+
+    def close_when_sent(self) -> None:
+        """Closes once all replies are with the client."""
+        self._closing = True
+        self.server.unsent.add(self)
+
+    def send_bare(self, data: bytes) -> None:
+        """Sends bytes behind their length, and nothing else: SASL tokens of old clients."""
+        frame = memoryview(struct.pack(">i", len(data)) + data)
+        self.unsent_bytes += len(frame)
+        self.outgoing.append(frame)
+        self.server.unsent.add(self)
 
     # Reading
 
@@ -168,13 +228,15 @@ class Connection:
         self._prefix = bytes(buffer[position:stop])
 
     def _fits(self, size: int) -> bool:
-        if 8 <= size <= self.server.config.request_max_bytes:
+        if self.size_min <= size <= self.size_max:
             return True
         logger.warning(
-            "closing the connection from %s: a request of %d bytes (allowed are 8 to %d, see request_max_bytes)",
+            "closing the connection from %s: a request of %d bytes (allowed are %d to %d, see %s)",
             self.peer,
             size,
-            self.server.config.request_max_bytes,
+            self.size_min,
+            self.size_max,
+            "request_max_bytes" if self.size_max == self.server.config.request_max_bytes else "sasl_max_receive_bytes",
         )
         self.server.broker.metrics.refused_requests += 1
         self.close()
@@ -185,6 +247,22 @@ class Connection:
         self._frame[: len(part)] = part
         self._frame_size = size
         self._filled = len(part)
+        # Who has not been let in yet has a small limit of its own, and must not use up what others need.
+        if self.size_max == self.server.config.request_max_bytes:
+            self._reserved = size
+            if not self.server.memory.take(self, size):
+                self._reserved = 0
+                self._holds += 1
+
+    def memory_granted(self) -> None:
+        """The memory this connection has waited for is there."""
+        self._reserved = self._frame_size
+        self.go_on()
+
+    def _give_memory_back(self) -> None:
+        size, self._reserved = self._reserved, 0
+        if size:
+            self.server.memory.give_back(size)
 
     def _continue_frame(self) -> None:
         if self._filled == len(self._frame):
@@ -200,8 +278,11 @@ class Connection:
             frame, self._frame = self._frame, bytearray()
             self._frame_size = self._filled = 0
             self._handle(memoryview(frame))
+            self._give_memory_back()
 
     def _handle(self, frame: memoryview) -> None:
+        if self.gate is not None and self.gate.takes(frame):
+            return
         key, version, correlation_id = _HEADER.unpack_from(frame)
         handler = self.server.handlers.get(key)
         try:
@@ -216,6 +297,8 @@ class Connection:
             client_id, position = _read_client_id(frame, flexible)
             call = Call(self, api, version, correlation_id, client_id)
             call.body, _ = reader(api.request, version, flexible)(frame, position)
+            if self.gate is not None and key == _API_VERSIONS:
+                self.gate.told_versions()
         except (MalformedMessage, IndexError, struct.error, UnicodeDecodeError, MemoryError) as error:
             logger.warning(
                 "closing the connection from %s: request with API key %d, version %d: %s",
@@ -281,6 +364,9 @@ class Connection:
         except OSError:
             self.close()
             return
+        if self._closing and not outgoing and not self.calls:
+            self.close()
+            return
         if self._prefix and not self._is_full():
             kept, self._prefix = self._prefix, b""
             self.server.buffer[: len(kept)] = kept
@@ -289,7 +375,7 @@ class Connection:
 
     def _is_full(self) -> bool:
         """Whether the client has so much unanswered, or unread, that its next requests have to wait."""
-        return len(self.calls) >= PENDING_CALLS_MAX or self.unsent_bytes >= PENDING_BYTES_MAX
+        return len(self.calls) >= PENDING_CALLS_MAX or self.unsent_bytes >= PENDING_BYTES_MAX or self._holds > 0
 
     def _watch(self) -> None:
         events = 0
@@ -313,6 +399,11 @@ class Connection:
         self.sock.close()
         self.calls.clear()
         self.outgoing.clear()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._holds:
+            self.server.memory.forget(self)
+        self._give_memory_back()
         self.server.forget(self)
 
 

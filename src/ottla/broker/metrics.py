@@ -45,6 +45,7 @@ class Metrics:
         apis: By API key.
         refused_requests: Requests that were cut off: malformed, too large, of an unknown API or version.
         failed_requests: Requests whose handler failed with an exception.
+        failed_authentications: Failed TLS handshakes, and clients that could not show who they are.
         bytes_in, bytes_out: Of client connections, as the sockets carried them.
         connections_accepted, connections_refused: Refused for being too many.
         records_produced, bytes_produced: Accepted by Produce; duplicates are not counted again.
@@ -64,6 +65,7 @@ class Metrics:
         "compactions",
         "connections_accepted",
         "connections_refused",
+        "failed_authentications",
         "failed_requests",
         "records_produced",
         "refused_requests",
@@ -75,6 +77,7 @@ class Metrics:
         self.apis: dict[int, ApiMetrics] = _ByApi()
         self.refused_requests = 0
         self.failed_requests = 0
+        self.failed_authentications = 0
         self.bytes_in = 0
         self.bytes_out = 0
         self.connections_accepted = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import gc
 import logging
@@ -14,18 +13,29 @@ import signal
 import socket
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from ottla import __version__
 from ottla.broker.api.api_versions import unsupported_version
 from ottla.broker.api.table import HANDLERS
 from ottla.broker.broker import Broker
 from ottla.broker.config import BrokerConfig
 from ottla.broker.connection import Call, Connection
+from ottla.broker.listener import OPEN, Listener, listen, listener_configs
 from ottla.broker.log.open_files import FILES
 from ottla.broker.loop import Loop
+from ottla.broker.security.memory import RequestMemory
 from ottla.broker.wire.schema import Message
-from ottla.errors import BrokerError, DataFolderLocked, PortInUse
+from ottla.errors import BrokerError, DataFolderLocked
+
+if TYPE_CHECKING:
+    from ottla.broker.http_port import HttpPort
+    from ottla.broker.security.config import ListenerConfig
+    from ottla.broker.security.service import ListenerSecurity
 
 logger = logging.getLogger("ottla.broker")
 
@@ -47,40 +57,53 @@ def serve(config: BrokerConfig) -> None:
     _raise_file_limit()
     with contextlib.ExitStack() as stack:
         folder = _data_folder(config, stack)
-        listener = _listen(config, stack)
-        server = Server(config, folder, listener)
+        configs = listener_configs(config)
+        server = Server(config, folder, listen(configs, stack))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.loop.post(server.loop.stop))
+        if config.metrics_port is not None:
+            from ottla.broker.metrics_page import serve_pages
+
+            server.pages = serve_pages(server, config.metrics_host, config.metrics_port, __version__)
+        _say_settings(config, folder, server.port)
         gc.freeze()  # what lives for ever need not be looked at again
-        print(f"broker ready on {config.host}:{server.port}", flush=True)
+        for listener in server.listeners[1:]:
+            print(f"listening on {listener.config.host}:{listener.port} ({listener.config.name})", flush=True)
+        print(f"broker ready on {configs[0].host or '0.0.0.0'}:{server.port}", flush=True)
         server.run()
 
 
 class Server:
-    """A listening socket, its connections, and the broker they talk to.
+    """Listening sockets, their connections, and the broker they talk to.
 
     Args:
         config: The options.
         folder: The data folder; the caller holds its lock.
-        listener: A bound, listening socket; closed by `run` at its end.
+        sockets: One bound, listening socket for each listener that is configured; closed by `run` at its end.
     """
 
-    def __init__(self, config: BrokerConfig, folder: Path, listener: socket.socket) -> None:
+    def __init__(self, config: BrokerConfig, folder: Path, sockets: Sequence[socket.socket]) -> None:
         self.config = config
         self.loop = Loop()
-        self.listener = listener
-        self.port: int = listener.getsockname()[1]
         self.broker = Broker(config, folder, self.loop, self._failed)
+        self.listeners = [
+            Listener(one, sock, self._security(one))
+            for one, sock in zip(listener_configs(config), sockets, strict=True)
+        ]
+        self.port = self.listeners[0].port
         self.broker.port = self.port
+        self.memory = RequestMemory(config.queued_requests_max_bytes)
+        self._by_address: Counter[str] = Counter()
         self.handlers = HANDLERS
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.logs_requests = logger.isEnabledFor(logging.DEBUG)
         self.unsent: set[Connection] = set()
         self._connections: set[Connection] = set()
         self._failure: OSError | None = None
-        listener.setblocking(False)
+        self.pages: HttpPort | None = None
         self.loop.before_wait = self._end_turn
-        self._watch_listener()
+        for listener in self.listeners:
+            self._watch_listener(listener)
 
     def run(self) -> None:
         """Serves until the loop is stopped, then makes everything durable. Raises BrokerError after a failed sync."""
@@ -95,8 +118,11 @@ class Server:
             ) from self._failure
 
     def _stop(self) -> None:
-        self.loop.unwatch(self.listener)
-        self.listener.close()
+        if self.pages is not None:
+            self.pages.close()
+        for listener in self.listeners:
+            self.loop.unwatch(listener.sock)
+            listener.sock.close()
         if self._failure is None:
             self.broker.flush_all()
             self.loop.turn(0)  # acknowledgements of the last sync still go out
@@ -109,45 +135,73 @@ class Server:
         self.loop.close()
 
     def forget(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._by_address[connection.peer] -= 1
+            if not self._by_address[connection.peer]:
+                del self._by_address[connection.peer]
         self.unsent.discard(connection)
 
     @property
     def open_connections(self) -> int:
         return len(self._connections)
 
+    @property
+    def failed(self) -> bool:
+        """Whether the disk failed, and the broker is about to stop."""
+        return self._failure is not None
+
     def unsupported_version(self, call: Call) -> Message | None:
         return unsupported_version(call)
 
-    def _watch_listener(self) -> None:
-        self.loop.watch(self.listener, selectors.EVENT_READ, self._accept)
+    def _security(self, config: ListenerConfig) -> ListenerSecurity | None:
+        if config.protocol == "PLAINTEXT":
+            return None
+        from ottla.broker.security.service import ListenerSecurity
 
-    def _accept(self, _: int) -> None:
+        return ListenerSecurity(config, self.config.security or OPEN, self.broker)
+
+    def _watch_listener(self, listener: Listener) -> None:
+        self.loop.watch(listener.sock, selectors.EVENT_READ, lambda _: self._accept(listener))
+
+    def _accept(self, listener: Listener) -> None:
         while True:
             try:
-                sock, address = self.listener.accept()
+                sock, address = listener.sock.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
                 # Most likely out of file descriptors: the client stays in the queue, and we would spin on it.
                 logger.warning("a connection could not be accepted, trying again shortly: %s", error)
-                self.loop.unwatch(self.listener)
-                self.loop.call_later(ACCEPT_AGAIN_SECONDS, self._watch_listener)
+                self.loop.unwatch(listener.sock)
+                self.loop.call_later(ACCEPT_AGAIN_SECONDS, lambda: self._watch_listener(listener))
                 return
-            if len(self._connections) >= self.config.connections_max:
+            peer = str(address[0])
+            fault = self._too_many(peer)
+            if fault is not None:
                 self.broker.metrics.connections_refused += 1
-                logger.warning(
-                    "refusing a connection from %s: %d are open (connections_max)", address, len(self._connections)
-                )
+                logger.warning("refusing a connection from %s: %s", address, fault)
                 sock.close()
                 continue
             try:
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._connections.add(Connection(self, sock, str(address[0])))
+                self._connections.add(listener.connect(self, sock, peer))
+                self._by_address[peer] += 1
                 self.broker.metrics.connections_accepted += 1
             except OSError:
                 sock.close()  # the client has gone already
+
+    def _too_many(self, peer: str) -> str | None:
+        """Why no further connection from this address can be had; None if it can."""
+        if len(self._connections) >= self.config.connections_max:
+            return f"{len(self._connections)} are open (connections_max)"
+        security = self.config.security
+        if security is not None:
+            limit = security.connections_max_per_ip_overrides.get(peer, security.connections_max_per_ip)
+            if self._by_address[peer] >= limit:
+                return f"{limit} from this address are open (max.connections.per.ip)"
+        return None
 
     def _end_turn(self) -> None:
         self.broker.flusher.submit()
@@ -161,6 +215,26 @@ class Server:
         logger.critical("a sync to disk failed: %s; stopping", error)
         self._failure = error
         self.loop.stop()
+
+
+def _say_settings(config: BrokerConfig, folder: Path, port: int) -> None:
+    """Logs the version and the settings that differ from their defaults; never those of security, which hold secrets."""
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    settings = {
+        field.name: value
+        for field in fields(BrokerConfig)
+        if (value := getattr(config, field.name)) != getattr(BrokerConfig(), field.name) and field.name != "security"
+    }
+    logger.info(
+        "ottla %s, node %d, port %d, data in %s; settings: %s",
+        __version__,
+        config.node_id,
+        port,
+        folder,
+        ", ".join(f"{name}={value}" for name, value in settings.items()) or "all defaults",
+        extra={"version": __version__, "settings": settings},
+    )
 
 
 def _data_folder(config: BrokerConfig, stack: contextlib.ExitStack) -> Path:
@@ -184,20 +258,6 @@ def _data_folder(config: BrokerConfig, stack: contextlib.ExitStack) -> Path:
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
     return folder
-
-
-def _listen(config: BrokerConfig, stack: contextlib.ExitStack) -> socket.socket:
-    family: Any = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((config.host, config.port))
-        listener.listen(512)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUse("embedded broker", config.host, config.port, "--port") from error
-        raise BrokerError(f"embedded broker: cannot listen on {config.host}:{config.port}: {error}") from error
-    return listener
 
 
 def _raise_file_limit() -> None:

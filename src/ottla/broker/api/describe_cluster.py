@@ -21,7 +21,7 @@ def handle(broker: Broker, call: Call) -> Message:
         "error_code": ErrorCode.NONE,
         "cluster_id": broker.catalog.cluster_id,
         "controller_id": broker.config.node_id,
-        "brokers": [{"broker_id": broker.config.node_id, "host": call.connection.host, "port": broker.port}],
+        "brokers": [{"broker_id": broker.config.node_id, "host": call.connection.host, "port": call.connection.port}],
     }
     if call.body["include_cluster_authorized_operations"]:
         answer["cluster_authorized_operations"] = AUTHORIZED_CLUSTER

@@ -31,5 +31,5 @@ def _find(broker: Broker, call: Call, kind: int, key: str) -> Message:
         "error_message": "NONE",
         "node_id": broker.config.node_id,
         "host": call.connection.host,
-        "port": broker.port,
+        "port": call.connection.port,
     }

@@ -33,7 +33,7 @@ def handle(broker: Broker, call: Call) -> Message | None:
             created = True
         answers.append(describe(broker, topic, call) if topic else _unknown(wanted))
     reply = {
-        "brokers": [{"node_id": broker.config.node_id, "host": call.connection.host, "port": broker.port}],
+        "brokers": [{"node_id": broker.config.node_id, "host": call.connection.host, "port": call.connection.port}],
         "cluster_id": broker.catalog.cluster_id,
         "controller_id": broker.config.node_id,
         "topics": answers,

@@ -36,6 +36,8 @@ from ottla.broker.api import (
     offset_fetch,
     offset_for_leader_epoch,
     produce,
+    sasl_authenticate,
+    sasl_handshake,
     sync_group,
 )
 from ottla.broker.broker import Broker
@@ -73,6 +75,8 @@ _MODULES: tuple[ModuleType, ...] = (
     offset_delete,
     describe_cluster,
     describe_topic_partitions,
+    sasl_handshake,
+    sasl_authenticate,
 )
 
 HANDLERS: dict[int, tuple[Api, Handler]] = {module.API.key: (module.API, module.handle) for module in _MODULES}
