@@ -84,3 +84,17 @@ def test_a_disk_too_full_to_write_it_anew_loses_nothing(path: Path, monkeypatch:
     journal.close()
     assert seen[-2:] == [["d"], ["e"]]
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name]
+
+
+def test_a_change_written_before_the_state_is_made_survives_writing_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "COMPACT_ABOVE_BYTES", 100)
+    state: list[Entry] = []
+    journal = Journal(path, state.append, lambda: state)
+    for number in range(50):
+        entry = ["change", number, "x" * 100]
+        journal.append(entry)  # as every user of a journal does: written down first, then done
+        state.append(entry)
+    journal.close()
+    assert opened(path)[1] == state

@@ -54,6 +54,10 @@ class Journal:
             OSError: Nothing was written.
         """
         data = b"".join(map(_encode, entries))
+        # Before the records are written and not after: they are changes that the caller has yet to make to its state,
+        # so that the state now is exactly what the file holds.
+        if self._size > self._limit:
+            self._compact_if_possible()
         try:
             written = 0
             while written < len(data):
@@ -62,14 +66,14 @@ class Journal:
             os.ftruncate(self._fd, self._size)
             raise
         self._size += len(data)
-        if self._size > self._limit:
-            try:
-                self.compact()
-            except OSError as error:
-                # The records are in the old file, which goes on being used: a disk too full for a second copy must not
-                # make what has just been written look as if it had not been.
-                self._limit = 2 * self._size
-                logger.warning("%s could not be written anew, going on with it as it is: %s", self.path, error)
+
+    def _compact_if_possible(self) -> None:
+        try:
+            self.compact()
+        except OSError as error:
+            # A disk too full for a second copy is no reason to refuse the records: the old file goes on being used.
+            self._limit = 2 * self._size
+            logger.warning("%s could not be written anew, going on with it as it is: %s", self.path, error)
 
     def compact(self) -> None:
         """Writes the present state to a new file and puts it in place of the old one. Blocks; rare.
