@@ -36,7 +36,7 @@ soak: $(VENV)/.dev ## Kill the broker under load, KILLS times, and check that no
 	OTTLA_KILLS=$(KILLS) $(BIN)/pytest --timeout 7200 tests/contracts/test_kill.py $(ARGS)
 
 clean: ## Remove what was made: environment, caches, the demo's data
-	rm -rf $(VENV) .ottla .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf src/ottla/serde/avro/_codec.*.so $(VENV) .ottla .pytest_cache .mypy_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. One stamp per set of packages, made again when pyproject.toml or the C sources change.

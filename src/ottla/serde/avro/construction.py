@@ -41,7 +41,7 @@ def attributes_set(record: Record) -> tuple[tuple[Attribute, ...], PostInit] | N
     only calling it will do. Dataclasses and attrs classes write constructors of this kind in Python, which is what
     takes most of the time of decoding them.
     """
-    cls = record.cls
+    cls: Any = record.cls
     if cls.__new__ is not object.__new__ or inspect.isabstract(cls):
         return None
     if type(cls).__call__ is not type.__call__ or not inspect.isfunction(cls.__dict__.get("__init__")):

@@ -144,11 +144,9 @@ class _ReadProgram(_Nodes):
         if digits is not None and plan.kind == "bytes":
             size = -1 if plan.size is None else plan.size
             return self.plain(codec.DECIMAL, size, digits[1], conversions.decimal_size_max(digits[0]), convert)
-        if plan.kind in ("int", "long"):
-            if (number := _OF_NUMBERS.get(convert)) is not None:
-                return self.plain(
-                    getattr(codec, number[0]), *(getattr(codec, unit) for unit in number[1:2]), *number[2:]
-                )
+        if plan.kind in ("int", "long") and convert in _OF_NUMBERS:
+            op, *unit = _OF_NUMBERS[convert]
+            return self.plain(getattr(codec, op), *(getattr(codec, u) if isinstance(u, str) else u for u in unit))
         if convert is conversions.uuid_of_text and plan.kind == "string" and plan.size is None:
             return self.plain(codec.UUID)
         if convert is conversions.uuid_of_bytes and plan.size == 16:
