@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 from ottla.broker.config import BrokerConfig
+from ottla.broker.log_lines import configure_logging
 from ottla.broker.server import serve
 from ottla.errors import OttlaError
 
@@ -16,7 +16,7 @@ from ottla.errors import OttlaError
 def main(arguments: list[str] | None = None) -> int:
     """Runs a broker; gives the exit status."""
     options = vars(_parser().parse_args(arguments))
-    logging.basicConfig(level=options.pop("log_level"), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logging(options.pop("log_level"), options.pop("log_format"))
     try:
         serve(_config(options.pop("config"), options))
     except OttlaError as error:
@@ -56,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--partitions", type=int, help=f"of a topic created without a number (default {defaults.partitions})")
     add("--group-initial-rebalance-delay-ms", type=int)
     add("--group-min-session-timeout-ms", type=int)
+    add("--metrics-port", type=int, help="serve health and metrics over HTTP on loopback; 0 picks a free port")
     add("--log-level", default="WARNING", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    add("--log-format", default="text", choices=("text", "json"), help="of the log on stderr")
     return parser
 
 

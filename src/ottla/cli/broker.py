@@ -11,6 +11,22 @@ import typer
 app = typer.Typer(add_completion=False)
 
 
+class LogLevel(StrEnum):
+    """The least level of the log lines on stderr."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+class LogFormat(StrEnum):
+    """What the log lines look like."""
+
+    text = "text"
+    json = "json"
+
+
 class Flush(StrEnum):
     """What an acknowledgement promises; see ottla.broker.BrokerConfig."""
 
@@ -57,6 +73,18 @@ def broker(
             show_default="create",
         ),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Serve /health/live, /health/ready and /metrics here, on loopback; 0: a free one.",
+        ),
+    ] = None,
+    log_level: Annotated[
+        LogLevel, typer.Option(help="What is logged on stderr; debug shows every request.")
+    ] = LogLevel.warning,
+    log_format: Annotated[LogFormat, typer.Option(help="A line of text, or a JSON object a line.")] = LogFormat.text,
 ) -> None:
     """Run the embedded broker: Kafka's protocol for one machine, durable, without a JVM.
 
@@ -65,6 +93,9 @@ def broker(
     """
     from ottla.broker import serve
     from ottla.broker.kafka_settings import load_config
+    from ottla.broker.log_lines import configure_logging
+
+    configure_logging(log_level.value.upper(), log_format.value)
 
     serve(
         load_config(
@@ -75,5 +106,6 @@ def broker(
             flush=flush and flush.value,
             auto_create_topics=auto_create_topics,
             partitions=partitions,
+            metrics_port=metrics_port,
         )
     )

@@ -19,7 +19,7 @@ from ottla.broker.wire.schema import Field, Reader, Writer, parse_table
 
 _FIXED = {"bool": "?", "int8": "b", "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q"}
 _FIXED |= {"float64": "d", "uuid": "16s"}
-# Error codes other than 0 that writers have written, for whoever counts them: he takes them out again. Found here, where
+# Error codes other than 0 that writers have written, until whoever counts them takes them out again. Found here, where
 # each passes by anyway, and not by a walk through every reply.
 ERRORS_WRITTEN: list[int] = []
 _ERROR_CODE = "error_code"
