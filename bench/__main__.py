@@ -11,6 +11,7 @@ from bench.report import Report
 
 BENCHES = {
     "demo": "the shop at full rate: orders per second through all services, time to the first shipped order, memory",
+    "serde": "Avro codecs side by side: microseconds per message, and ratios to fastavro, confluent, msgspec JSON",
     "startup": "what a user waits for: import, `ottla --help`, size of a base install, the broker's first answer",
 }
 RESULTS = Path(__file__).parent / "results"

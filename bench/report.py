@@ -53,11 +53,12 @@ class Bar:
 
 @dataclass
 class Report:
-    """All bars of one benchmark, with whatever else is worth keeping."""
+    """All bars of one benchmark, with whatever else is worth keeping, and a text to print below the table."""
 
     name: str
     bars: list[Bar]
     details: dict[str, Any] = field(default_factory=dict)
+    text: str = ""
 
     def json(self) -> str:
         """One object; `ratios` maps each bar's name to its measured median."""
@@ -97,4 +98,5 @@ class Report:
             spread = f"{min(bar.values):.4g} .. {max(bar.values):.4g}"
             rows.append((bar.name, f"{bar.median:.4g}", spread, bar.unit, bar.asked, met))
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        return "\n".join([*lines, "", self.text] if self.text else lines)
