@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ottla.broker import retention
 from ottla.broker.catalog import Catalog, Topic
+from ottla.broker.cleaner import Cleaner
 from ottla.broker.config import BrokerConfig
 from ottla.broker.groups.coordinator import Coordinator
 from ottla.broker.log.checkpointer import INTERVAL_S, Checkpointer
@@ -19,7 +20,7 @@ from ottla.broker.loop import Loop
 from ottla.broker.metrics import Metrics
 from ottla.broker.security.authorizer import AclAuthorizer, Authorizer
 from ottla.broker.security.config import SecurityConfig
-from ottla.broker.topic_configs import broker_defaults
+from ottla.broker.topic_configs import TopicConfig, broker_defaults
 
 logger = logging.getLogger("ottla.broker")
 
@@ -41,7 +42,7 @@ class Broker:
         self.catalog = Catalog(folder, broker_defaults(config))
         self.catalog.recover()
         self.flusher = Flusher(loop.post, failed)
-        self.coordinator = Coordinator(config, folder, loop, self.durable)
+        self.coordinator = Coordinator(config, folder, loop, self.durable, self.catalog)
         self.authorizer = _authorizer(config.security, self.catalog)
         self._unsynced: set[PartitionLog] = set()
         self._every(config.retention_check_interval_ms, self._retain)
@@ -49,6 +50,16 @@ class Broker:
             self._every(config.flush_interval_ms, self._flush_unsynced)
         self.checkpointer = Checkpointer(self._logs, self.flusher.flush, loop.post)
         self._every(int(INTERVAL_S * 1000), lambda: self.checkpointer.tick(loop.now()))
+        self.cleaner = Cleaner(
+            self._configured_logs,
+            loop.post,
+            self.flusher.flush,
+            failed,
+            self.metrics,
+            config.cleaner_dedupe_buffer_bytes,
+        )
+        if config.cleaner_enable:
+            self._every(config.cleaner_backoff_ms, self.cleaner.tick)
         unchecked = (segment for log in self._logs() for segment in log.segments)
         self.scrubber = Scrubber(unchecked, self._damaged, config.scrub_bytes_per_second)
         self.scrubber.start()
@@ -93,6 +104,7 @@ class Broker:
 
     def flush_all(self) -> None:
         """Makes everything durable and ends the flusher; what it calls back is posted to the loop."""
+        self.cleaner.close()
         for _, _, log in self.catalog.logs():
             if log.next_offset > log.high_watermark or log in self._unsynced or log.has_unsynced:
                 self.flusher.flush(log)
@@ -106,6 +118,7 @@ class Broker:
 
     def close(self) -> None:
         """Closes all files."""
+        self.cleaner.close()
         self.scrubber.close()
         for _, _, log in self.catalog.logs():
             log.close()
@@ -121,6 +134,9 @@ class Broker:
 
     def _logs(self) -> Iterator[PartitionLog]:
         return (log for _, _, log in self.catalog.logs())
+
+    def _configured_logs(self) -> Iterator[tuple[TopicConfig, PartitionLog]]:
+        return ((topic.config, log) for topic, _, log in self.catalog.logs())
 
     def _damaged(self, what: str) -> None:
         logger.critical("%s: stored records are damaged; restore the file from a backup", what)

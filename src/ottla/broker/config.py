@@ -32,6 +32,9 @@ class BrokerConfig:
         retention_ms, retention_bytes, segment_bytes: Defaults of the topic settings of that name; -1 is no limit.
         topic_defaults: Defaults of further topic settings, by their Kafka names.
         retention_check_interval_ms: How often retention runs.
+        cleaner_enable: Whether compaction runs.
+        cleaner_backoff_ms: How often it looks for something to do.
+        cleaner_dedupe_buffer_bytes: Memory for keys while it runs, counted as Kafka counts it (24 bytes a key).
         scrub_bytes_per_second: How fast records that a start took on trust are checked afterwards; 0: when read only.
         group_initial_rebalance_delay_ms: How long a new group waits for more members. Kafka's default is 3000; here 0,
             since on one machine nobody wants to wait for the first record.
@@ -71,6 +74,9 @@ class BrokerConfig:
     segment_bytes: int = 1 << 30
     topic_defaults: Mapping[str, str] = field(default_factory=dict)
     retention_check_interval_ms: int = 30_000
+    cleaner_enable: bool = True
+    cleaner_backoff_ms: int = 15_000
+    cleaner_dedupe_buffer_bytes: int = 8 << 20
     scrub_bytes_per_second: int = 64 << 20
     group_initial_rebalance_delay_ms: int = 0
     group_min_session_timeout_ms: int = 6_000

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ottla.broker import topic_configs
 from ottla.broker.config import BrokerConfig
 from ottla.broker.kafka_names import KAFKA_NAMES, KAFKA_PREFIXES
 from ottla.broker.properties import Properties, read_properties
+from ottla.broker.security.settings import is_security_setting, read_security
 from ottla.errors import ConfigurationError
 
 logger = logging.getLogger("ottla.broker")
@@ -98,6 +99,9 @@ SETTINGS: dict[str, Setting] = {
     "group.max.session.timeout.ms": Setting("group_max_session_timeout_ms", number(1)),
     "group.max.size": Setting("group_max_size", number(1)),
     "group.min.session.timeout.ms": Setting("group_min_session_timeout_ms", number(1)),
+    "log.cleaner.backoff.ms": Setting("cleaner_backoff_ms", number(0, INT64_MAX)),
+    "log.cleaner.dedupe.buffer.size": Setting("cleaner_dedupe_buffer_bytes", number(1 << 20, INT64_MAX)),
+    "log.cleaner.enable": Setting("cleaner_enable", boolean),
     "log.dir": Setting("data_dir", folder, before=1),
     "log.dirs": Setting("data_dir", folder),
     "log.retention.bytes": Setting("retention_bytes", number(-1, INT64_MAX)),
@@ -111,9 +115,12 @@ SETTINGS: dict[str, Setting] = {
     "node.id": Setting("node_id", number(0)),
     "num.partitions": Setting("partitions", number(1)),
     "offsets.retention.minutes": Setting("offsets_retention_ms", number(1, times=MINUTE_MS)),
+    "queued.max.request.bytes": Setting("queued_requests_max_bytes", number(1, INT64_MAX)),
     "socket.request.max.bytes": Setting("request_max_bytes", number(1)),
     "ottla.flush": Setting("flush", one_of("ack", "interval", "none")),
     "ottla.flush.interval.ms": Setting("flush_interval_ms", number(1)),
+    "ottla.metrics.host": Setting("metrics_host", str),
+    "ottla.metrics.port": Setting("metrics_port", number(0, 65535)),
 }
 
 # Kafka's broker setting -> the topic setting whose default it is, and what to multiply its value by.
@@ -145,9 +152,6 @@ TOPIC_DEFAULTS: dict[str, tuple[str, int]] = {
     "min.insync.replicas": ("min.insync.replicas", 1),
     "unclean.leader.election.enable": ("unclean.leader.election.enable", 1),
 }
-
-# What would make an open broker of one that was meant to be closed: never just ignored.
-SECURITY = ("authorizer.", "listener.name.", "sasl.", "ssl.", "super.users", "allow.everyone.if.no.acl.found")
 
 
 def load_config(path: Path | None, **options: Any) -> BrokerConfig:
@@ -184,15 +188,17 @@ def config_from(properties: Properties, options: Mapping[str, Any]) -> BrokerCon
                 # The setting in milliseconds counts before the one in hours.
                 if TOPIC_DEFAULTS[name][1] == 1 or topic_name not in topic_defaults:
                     topic_defaults[topic_name] = fitting
-            elif name == "listeners":
-                values |= _listener(properties)
-            else:
+            elif not is_security_setting(name):
                 _not_ours(name, properties)
         except ValueError as fault:
             faults.append(f"{properties.where(name)}: {name}: {fault}")
     for name, numbers in properties.repeated.items():
         lines = ", ".join(map(str, numbers))
         logger.warning("%s: %s is set on lines %s; the last one counts", properties.path, name, lines)
+    try:
+        values |= _security(properties, options)
+    except ConfigurationError as error:
+        faults.append(str(error))
     if faults:
         raise ConfigurationError("embedded broker, the configuration is wrong:\n  " + "\n  ".join(faults))
     if topic_defaults:
@@ -211,30 +217,26 @@ def _topic_default(name: str, value: str) -> tuple[str, str]:
     return topic_name, value
 
 
-def _listener(properties: Properties) -> dict[str, Any]:
-    """Address and port of the one plaintext listener that is not a controller's. Raises ValueError."""
-    controllers = properties.get("controller.listener.names", "").replace(" ", "").split(",")
-    listeners = [entry.strip() for entry in properties["listeners"].split(",")]
-    mine = [entry for entry in listeners if entry.partition("://")[0] not in controllers]
-    if len(mine) != 1:
-        raise ValueError(f"one listener for clients is served, not {len(mine)}")
-    name, _, address = mine[0].partition("://")
-    protocols = dict(
-        entry.split(":", 1) for entry in properties.get("listener.security.protocol.map", "").split(",") if ":" in entry
-    )
-    if protocols.get(name, name) != "PLAINTEXT":
-        raise ValueError(f"{name}: only PLAINTEXT is served")
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    # Kafka listens everywhere if no host is named. There is no security in that: loopback here, unless a host is named.
-    return {"port": number(0, 65535)(port)} | ({"host": host} if host else {})
+def _security(properties: Properties, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Listeners and all that secures them, with host and port as the options have them. Raises ConfigurationError."""
+    security = read_security(properties)
+    if security is None:
+        return {}
+    given = {name: options[name] for name in ("host", "port") if name in options}
+    if given and len(security.listeners) > 1:
+        raise ConfigurationError(
+            f"{properties.where('listeners')}: several listeners; --host and --port say nothing of which is meant"
+        )
+    if security.listeners:
+        listeners = (replace(security.listeners[0], **given), *security.listeners[1:])
+        first = listeners[0]
+        return {"security": replace(security, listeners=listeners), "host": first.host, "port": first.port}
+    return {"security": security}
 
 
 def _not_ours(name: str, properties: Properties) -> None:
     """Warns of a setting of Kafka's that changes nothing here. Raises ValueError for any other."""
-    if name.startswith(SECURITY):
-        raise ValueError("security is not served, and a broker without it must not seem to have it")
-    if name in ("controller.listener.names", "listener.security.protocol.map"):
+    if name == "controller.listener.names":
         return  # read with `listeners`
     if name in KAFKA_NAMES or name.startswith(KAFKA_PREFIXES):
         logger.warning("%s: %s changes nothing in the embedded broker", properties.where(name), name)

@@ -16,12 +16,14 @@ logger = logging.getLogger("ottla.broker")
 
 def apply(config: TopicConfig, log: PartitionLog) -> list[Segment]:
     """Takes the segments out of a log that its topic's retention no longer keeps; the caller removes them."""
-    if not config.delete or not log.segments:
+    if not log.segments or log.cleaning:
         return []
+    if not config.delete:
+        return log.delete_until(log.start_offset)  # what DeleteRecords left behind
     until = max(_expired_until(config.retention_ms, log), _oversize_until(config.retention_bytes, log))
     until = min(until, log.high_watermark)
     if until <= log.start_offset:
-        return []
+        return log.delete_until(log.start_offset)
     if until >= log.next_offset:
         log.roll_for_retention()
     logger.info("%s: retention removes records before offset %d", log.folder, until)

@@ -3,10 +3,10 @@
 Settings marked as acted on change what the broker does. The others are validated, stored and described, so that tools
 work, but a single node has no use for them.
 
-Acted on: cleanup.policy (compact: records need keys and are all kept, compaction itself does not run yet, which is safe
-for every reader), max.message.bytes, message.timestamp.type, message.timestamp.after.max.ms,
-message.timestamp.before.max.ms, min.insync.replicas (more than one is answered NOT_ENOUGH_REPLICAS by Kafka; here
-one copy is all there is, so it is accepted), retention.bytes, retention.ms, segment.bytes, segment.ms.
+Acted on: cleanup.policy (compact: records need keys), delete.retention.ms, max.compaction.lag.ms, max.message.bytes,
+message.timestamp.type, message.timestamp.after.max.ms, message.timestamp.before.max.ms, min.cleanable.dirty.ratio,
+min.compaction.lag.ms, min.insync.replicas (more than one is answered NOT_ENOUGH_REPLICAS by Kafka; here one copy is all
+there is, so it is accepted), retention.bytes, retention.ms, segment.bytes, segment.ms.
 
 compression.type is validated and stored; batches are kept as the producer compressed them.
 """
@@ -99,7 +99,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("leader.replication.throttled.replicas", LIST, "", _anything, "Stored; there are no followers."),
         Setting("local.retention.bytes", LONG, "-2", _number(-2, INT64_MAX), "Stored; there is no remote storage."),
         Setting("local.retention.ms", LONG, "-2", _number(-2, INT64_MAX), "Stored; there is no remote storage."),
-        Setting("max.compaction.lag.ms", LONG, str(INT64_MAX), _number(1, INT64_MAX), "Stored, not acted on."),
+        Setting("max.compaction.lag.ms", LONG, str(INT64_MAX), _number(1, INT64_MAX), "When a record is due."),
         Setting("max.message.bytes", INT, "1048588", _COUNT, "The largest record batch that is accepted."),
         Setting(
             "message.timestamp.after.max.ms", LONG, "3600000", _POSITIVE, "How far ahead of the clock a record may be."
@@ -114,8 +114,8 @@ SETTINGS: dict[str, Setting] = {
             _one_of("CreateTime", "LogAppendTime"),
             "Whose clock stamps records.",
         ),
-        Setting("min.cleanable.dirty.ratio", DOUBLE, "0.5", _ratio, "Stored, not acted on."),
-        Setting("min.compaction.lag.ms", LONG, "0", _POSITIVE, "Stored, not acted on."),
+        Setting("min.cleanable.dirty.ratio", DOUBLE, "0.5", _ratio, "How much of a log is dirty when it is compacted."),
+        Setting("min.compaction.lag.ms", LONG, "0", _POSITIVE, "How long a record is safe from compaction."),
         Setting("min.insync.replicas", INT, "1", _number(1, INT32_MAX), "Stored; the one copy is always in sync."),
         Setting("preallocate", BOOLEAN, "false", _BOOL, "Stored, not acted on."),
         Setting("remote.log.copy.disable", BOOLEAN, "false", _BOOL, "Stored; there is no remote storage."),
@@ -166,8 +166,12 @@ class TopicConfig:
         "compact",
         "defaults",
         "delete",
+        "delete_retention_ms",
         "log_append_time",
+        "max_compaction_lag_ms",
         "max_message_bytes",
+        "min_cleanable_ratio",
+        "min_compaction_lag_ms",
         "retention_bytes",
         "retention_ms",
         "segment_bytes",
@@ -200,6 +204,13 @@ class TopicConfig:
         self.retention_bytes: int = number("retention.bytes")
         self.retention_ms: int = number("retention.ms")
         self.segment_bytes: int = number("segment.bytes")
+        self.delete_retention_ms: int = number("delete.retention.ms")
+        self.min_compaction_lag_ms: int = number("min.compaction.lag.ms")
+        self.max_compaction_lag_ms: int = number("max.compaction.lag.ms")
+        self.min_cleanable_ratio = float(self.get("min.cleanable.dirty.ratio"))
         self.segment_ms: int = number("segment.ms")
+        if self.compact:
+            # What is to be compacted in time has to leave the active segment in time.
+            self.segment_ms = min(self.segment_ms, self.max_compaction_lag_ms)
         self.timestamp_after_max_ms: int = number("message.timestamp.after.max.ms")
         self.timestamp_before_max_ms: int = number("message.timestamp.before.max.ms")

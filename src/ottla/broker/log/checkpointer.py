@@ -83,7 +83,7 @@ class Checkpointer:
         """Begins the checkpoints that are due at `now` (s, of a clock that never goes back)."""
         due: list[tuple[float, PartitionLog]] = []
         for log in self._logs():
-            if log.next_offset == log.checkpointed and not log.checkpoint_wanted:
+            if log.cleaning or (log.next_offset == log.checkpointed and not log.checkpoint_wanted):
                 continue
             since, size = self._dirty_since.setdefault(log, (now, log.size))
             grown = log.size - size
@@ -133,7 +133,7 @@ class Checkpointer:
             self._jobs.put(None)
             self._thread.join()
         for log in self._logs():
-            if not log.segments or log.deleted:
+            if not log.segments or log.deleted or log.cleaning:
                 continue
             if log.next_offset == log.checkpointed and not log.checkpoint_wanted:
                 continue

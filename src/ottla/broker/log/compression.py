@@ -1,7 +1,8 @@
-"""Opening compressed batches, only for look-ups by time and for the key check of compacted topics.
+"""Opening compressed batches: for look-ups by time, for the key check of compacted topics, and for compaction.
 
 gzip is the standard library's; lz4 and snappy are opened here, in Python; zstd by Python 3.14's own library or by the
-package `zstandard`, if it is there. Without it the caller does with what the batch header says.
+package `zstandard`, if it is there. Without it the caller does with what the batch header says. Compaction compresses
+again with gzip and zstd; what came as lz4 or snappy, which nothing in Python's library compresses, becomes gzip.
 """
 
 from __future__ import annotations
@@ -34,6 +35,19 @@ def open_records(codec: int, data: bytes) -> bytes:
         raise
     except Exception as error:
         raise Unopened(f"codec {codec}: {error}") from error
+
+
+def close_records(codec: int, data: bytes) -> tuple[int, bytes]:
+    """Records compressed again, and the codec that was used. Raises Unopened if zstd's library is missing."""
+    if codec == NONE:
+        return NONE, data
+    if codec == ZSTD:
+        try:
+            return ZSTD, importlib.import_module("compression.zstd").compress(data)
+        except ImportError:
+            return ZSTD, _library("zstandard").ZstdCompressor().compress(data)
+    stream = zlib.compressobj(wbits=31)
+    return GZIP, stream.compress(data) + stream.flush()
 
 
 def _gzip(data: bytes) -> bytes:

@@ -3,8 +3,9 @@
 The file holds what the log says anyway, so it is never trusted further than its checksum: missing, torn, flipped or of
 another segment, it is made anew from the log. It may stand for the first part of a segment only; the rest is walked.
 
-Form, little-endian: magic, base offset, bytes of the log it stands for, number of entries, largest timestamp before
-that place; the entries' offsets, positions and timestamps, one array after the other; CRC32C of all before it.
+Form, little-endian: magic, base offset, inode of the log's file, bytes of the log it stands for, number of entries,
+largest timestamp before that place; the entries' offsets, positions and timestamps, one array after the other; CRC32C
+of all before it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from ottla.broker.log.batch import crc_of
 INTERVAL_BYTES = 4096
 SUFFIX = ".index"
 _MAGIC = b"OTTLAIX1"
-_HEAD = struct.Struct("<8sqqqq")
+_HEAD = struct.Struct("<8sqQqqq")
 _CRC = struct.Struct("<I")
 _ENTRY_BYTES = 3 * 8
+Identity = tuple[int, int]  # the segment's base offset, the inode of its file
 
 
 class OffsetIndex:
@@ -69,20 +71,20 @@ class OffsetIndex:
         at = bisect_right(self.positions, position) - 1
         return self.positions[at] if at >= 0 else 0
 
-    def encode(self, base_offset: int) -> bytes:
+    def encode(self, identity: Identity) -> bytes:
         """The file's content."""
-        head = _HEAD.pack(_MAGIC, base_offset, self.covered, len(self.offsets), self.max_timestamp)
+        head = _HEAD.pack(_MAGIC, *identity, self.covered, len(self.offsets), self.max_timestamp)
         body = head + b"".join(_little(part).tobytes() for part in (self.offsets, self.positions, self.timestamps))
         return body + _CRC.pack(crc_of(body))
 
 
-def decode(data: bytes, base_offset: int, log_size: int) -> OffsetIndex | None:
+def decode(data: bytes, identity: Identity, log_size: int) -> OffsetIndex | None:
     """The index in a file's content; None if it is damaged, of another segment, or of a longer log than there is."""
     if len(data) < _HEAD.size + _CRC.size:
         return None
-    magic, base, covered, count, max_timestamp = _HEAD.unpack_from(data)
+    magic, base, inode, covered, count, max_timestamp = _HEAD.unpack_from(data)
     end = _HEAD.size + count * _ENTRY_BYTES
-    if magic != _MAGIC or base != base_offset or not 0 <= covered <= log_size or len(data) != end + _CRC.size:
+    if magic != _MAGIC or (base, inode) != identity or not 0 <= covered <= log_size or len(data) != end + _CRC.size:
         return None
     if _CRC.unpack_from(data, end)[0] != crc_of(data[:end]):
         return None
@@ -96,12 +98,12 @@ def decode(data: bytes, base_offset: int, log_size: int) -> OffsetIndex | None:
     return index
 
 
-def read_index(path: Path, base_offset: int, log_size: int) -> OffsetIndex | None:
+def read_index(path: Path, identity: Identity, log_size: int) -> OffsetIndex | None:
     """The index of a segment, if its file is whole; see `decode`. Files larger than any true one are not even read."""
     try:
         if os.stat(path).st_size > (log_size // INTERVAL_BYTES + 1) * _ENTRY_BYTES + _HEAD.size + _CRC.size:
             return None
-        return decode(path.read_bytes(), base_offset, log_size)
+        return decode(path.read_bytes(), identity, log_size)
     except OSError:
         return None
 

@@ -105,6 +105,15 @@ class Producers:
         for producer_id in [i for i, s in self.states.items() if s.last_timestamp < before]:
             del self.states[producer_id]
 
+    def last_offsets(self) -> dict[int, tuple[int, int]]:
+        """Of every producer the offset of its last record (-1: none is remembered) and its epoch."""
+        found: dict[int, tuple[int, int]] = {}
+        for producer_id, state in self.states.items():
+            last = state.batches[-1] if state.batches else None
+            offset = last.base_offset + (last.last_sequence - last.base_sequence & 0x7FFFFFFF) if last else -1
+            found[producer_id] = offset, state.epoch
+        return found
+
     def snapshot(self) -> list[Any]:
         return [
             [i, s.epoch, s.last_timestamp, s.coordinator_epoch, list(map(list, s.batches))]

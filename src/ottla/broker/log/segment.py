@@ -78,6 +78,11 @@ class Segment:
         segment._open(os.O_CREAT)
         return segment
 
+    def adopt(self, entries: OffsetIndex, size: int, first_timestamp: int) -> None:
+        """Takes over what is known of a file that has just been written."""
+        self._index, self.size = entries, size
+        self.max_timestamp, self.first_timestamp = entries.max_timestamp, first_timestamp
+
     # Opening
 
     def _open(self, flags: int = 0) -> int:
@@ -98,7 +103,7 @@ class Segment:
 
     def _load_index(self) -> OffsetIndex:
         """Reads the saved index, and walks the log from where that ends."""
-        found = index.read_index(self._index_path, self.base_offset, self.size)
+        found = index.read_index(self._index_path, self._identity(), self.size)
         try:
             self._index = self._completed(found or OffsetIndex())
         except CorruptLog:
@@ -119,6 +124,10 @@ class Segment:
         if self._saved == self.size:
             self._index = None
 
+    def _identity(self) -> tuple[int, int]:
+        # Compaction writes another file under the same name: an index written for the old one must not be taken for it.
+        return self.base_offset, (os.fstat(self.fd) if self.fd >= 0 else os.stat(self.path)).st_ino
+
     @property
     def _index_path(self) -> Path:
         return self.path.with_suffix(index.SUFFIX)
@@ -133,7 +142,7 @@ class Segment:
             return None
         if growing and self._index.covered < _AGAIN * self._saved + (1 << 20):
             return None
-        return self._index_path, self._index.encode(self.base_offset), self._index.covered
+        return self._index_path, self._index.encode(self._identity()), self._index.covered
 
     def index_saved(self, covered: int) -> None:
         """The index file has been written and stands for so many bytes."""
@@ -141,7 +150,7 @@ class Segment:
 
     # Writing
 
-    def append(self, chunks: list[bytes], header: BatchHeader, base_offset: int) -> None:
+    def append(self, chunks: list[bytes | memoryview], header: BatchHeader, base_offset: int) -> None:
         """Writes a batch at the end. On any failure the file is as before and the OSError goes on.
 
         Raises:
