@@ -1,0 +1,153 @@
+"""Writing markers: to the logs of partitions, and to what groups hold back for a transaction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ottla.broker.catalog import Catalog, Topic
+from ottla.broker.groups.coordinator import Coordinator
+from ottla.broker.log.control import Marker
+from ottla.broker.log.flusher import Syncable
+from ottla.broker.log.partition_log import PartitionLog
+from ottla.broker.log.recovery import now_ms
+from ottla.broker.transactions.register import Register
+from ottla.broker.transactions.transaction import EPOCH_MAX, Partition, Transaction
+
+logger = logging.getLogger("ottla.broker")
+
+Callback = Callable[[], None]
+COORDINATOR_EPOCH = 0
+
+
+class BrokerMarkers:
+    """Writes to the broker's own logs and groups.
+
+    Args:
+        catalog: Finds partitions.
+        groups: Hold pending offsets.
+        appended: Calls back once what was appended to a log may be acknowledged.
+        durable: The same for a journal.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        groups: Coordinator,
+        appended: Callable[[PartitionLog, Callback], None],
+        durable: Callable[[Syncable, Callback], None],
+    ) -> None:
+        self._catalog = catalog
+        self._groups = groups
+        self._appended = appended
+        self._durable = durable
+        self._waits: dict[str, _Wait] = {}
+
+    def write(self, one: Transaction, done: Callback) -> None:
+        """Writes the marker of a prepared transaction; see the coordinator's Markers.
+
+        Raises:
+            OSError: Some may have it; they are no longer among the transaction's partitions and groups.
+        """
+        # After a failure the wait goes on with the next try, for the markers of both.
+        wait = self._waits.setdefault(one.id, _Wait(done))
+        for partition in list(one.partitions):
+            self._mark_partition(one, partition, wait)
+            one.partitions.discard(partition)
+        for group in list(one.groups):
+            self._groups.finish(group, one.producer_id, committed=one.marker is Marker.COMMIT)
+            self._durable(self._groups.journal, wait.enter())
+            one.groups.discard(group)
+        del self._waits[one.id]
+        wait.leave()
+
+    def _mark_partition(self, one: Transaction, partition: Partition, wait: _Wait) -> None:
+        found = self._find(partition)
+        if found is None:
+            return  # the topic is gone, and the records with it
+        topic, log = found
+        mark(topic, log, one.producer_id, one.epoch, one.marker, COORDINATOR_EPOCH)
+        self._appended(log, wait.enter())
+
+    def _find(self, partition: Partition) -> tuple[Topic, PartitionLog] | None:
+        topic = self._catalog.topics.get(partition[0])
+        log = topic.partition(partition[1]) if topic else None
+        return (topic, log) if topic and log else None
+
+    # After a start
+
+    def settle(self, register: Register) -> None:
+        """Squares the register with what the logs and the groups hold.
+
+        Of a prepared transaction only what is still open keeps its place: the rest had its marker before the crash. A
+        partition that is open in its log, though the register does not know (with transaction.version 2 partitions are
+        added by producing, and a power cut may have kept the records alone), is taken into its producer's transaction.
+        If the producer is gone, nobody can ever end it: it is aborted.
+        """
+        by_producer = {one.producer_id: one for one in register.by_id.values()}
+        for one in register.by_id.values():
+            if one.is_prepared:
+                one.partitions = {partition for partition in one.partitions if self._wants_marker(one, partition)}
+                one.groups = {group for group in one.groups if self._has_pending(one, group)}
+        for topic, index, log in self._catalog.logs():
+            for producer_id in list(log.transactions.open):
+                self._adopt(topic, index, log, producer_id, by_producer.get(producer_id), register)
+
+    def _wants_marker(self, one: Transaction, partition: Partition) -> bool:
+        found = self._find(partition)
+        if found is None or one.producer_id not in found[1].transactions.open:
+            return False
+        # At a later epoch: these are records of the transaction after this one.
+        return found[1].producers.states[one.producer_id].epoch <= one.written_epoch
+
+    def _has_pending(self, one: Transaction, group: str) -> bool:
+        epoch = self._groups.pending.epoch(group, one.producer_id)
+        return epoch is not None and epoch <= one.written_epoch
+
+    def _adopt(
+        self, topic: Topic, index: int, log: PartitionLog, producer_id: int, one: Transaction | None, register: Register
+    ) -> None:
+        epoch = log.producers.states[producer_id].epoch
+        partition = topic.name, index
+        if one is not None and partition in one.partitions:
+            return
+        if one is not None and one.epoch == epoch and not (one.is_prepared and (one.partitions or one.groups)):
+            if one.is_prepared:  # the transaction before: the disk had not kept that it was complete
+                register.complete(one, now_ms())
+            register.add(one, {partition}, set(), one.version, now_ms())
+            logger.warning("%s: transaction %s is open here, and goes on", log.folder, one.id)
+            return
+        logger.warning("%s: aborting the transaction of producer %d, nobody can end it", log.folder, producer_id)
+        mark(topic, log, producer_id, min(epoch + 1, EPOCH_MAX), Marker.ABORT, COORDINATOR_EPOCH)
+        self._appended(log, lambda: None)
+
+
+def mark(topic: Topic, log: PartitionLog, producer_id: int, epoch: int, marker: Marker, coordinator_epoch: int) -> None:
+    """Appends one marker. Raises OSError: nothing was appended."""
+    log.append_control(
+        producer_id,
+        epoch,
+        marker,
+        coordinator_epoch=coordinator_epoch,
+        segment_bytes=topic.config.segment_bytes,
+        segment_ms=topic.config.segment_ms,
+    )
+
+
+class _Wait:
+    """Calls back when everybody who entered is done, and the one who opened it has left."""
+
+    __slots__ = ("_done", "_inside")
+
+    def __init__(self, done: Callback) -> None:
+        self._done = done
+        self._inside = 1
+
+    def enter(self) -> Callback:
+        self._inside += 1
+        return self.leave
+
+    def leave(self) -> None:
+        self._inside -= 1
+        if not self._inside:
+            self._done()
