@@ -1,6 +1,6 @@
 """DeleteGroups (42), versions 0 to 2: deletes empty groups with their offsets.
 
-Errors: GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP, INVALID_GROUP_ID.
+Errors: GROUP_ID_NOT_FOUND (also for an empty name), NON_EMPTY_GROUP.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def handle(broker: Broker, call: Call) -> None:
 
 
 def _delete(broker: Broker, name: str) -> ErrorCode:
-    return broker.coordinator.delete_group(name) if name else ErrorCode.INVALID_GROUP_ID
+    return broker.coordinator.delete_group(name)
 
 
 __all__ = ["API", "Message", "handle"]

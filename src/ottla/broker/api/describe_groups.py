@@ -1,6 +1,7 @@
 """DescribeGroups (15), versions 0 to 6: state and members of groups.
 
-An unknown group is Dead without an error; from version 6 it is GROUP_ID_NOT_FOUND.
+An unknown group, or one of the new consumer protocol, is Dead without an error; from version 6 it is
+GROUP_ID_NOT_FOUND.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from ottla.broker.api.topics import AUTHORIZED_GROUP
 from ottla.broker.broker import Broker
 from ottla.broker.connection import Call
-from ottla.broker.groups.group import DEAD, STABLE
+from ottla.broker.groups.group import DEAD, STABLE, Group
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.messages.describe_groups import DESCRIBE_GROUPS
 from ottla.broker.wire.schema import Message
@@ -23,10 +24,11 @@ def handle(broker: Broker, call: Call) -> Message:
 
 def _describe(broker: Broker, call: Call, name: str) -> Message:
     group = broker.coordinator.groups.get(name)
-    if group is None:
+    if not isinstance(group, Group):
         answer: Message = {"group_id": name, "group_state": DEAD}
         if call.version >= NOT_FOUND_SINCE:
-            answer |= {"error_code": ErrorCode.GROUP_ID_NOT_FOUND, "error_message": f"Group {name} not found."}
+            why = "not found" if group is None else "is not a classic group"
+            answer |= {"error_code": ErrorCode.GROUP_ID_NOT_FOUND, "error_message": f"Group {name} {why}."}
         return answer
     stable = group.state == STABLE
     answer = {

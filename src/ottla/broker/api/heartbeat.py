@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ottla.broker.broker import Broker
 from ottla.broker.connection import Call
+from ottla.broker.groups.refusal import Refused
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.messages.heartbeat import HEARTBEAT
 from ottla.broker.wire.schema import Message
@@ -18,7 +19,8 @@ def handle(broker: Broker, call: Call) -> Message:
     body = call.body
     if not body["group_id"]:
         return {"error_code": ErrorCode.INVALID_GROUP_ID}
-    group = broker.coordinator.groups.get(body["group_id"])
-    if group is None:
-        return {"error_code": ErrorCode.UNKNOWN_MEMBER_ID}
-    return {"error_code": group.heartbeat(body["member_id"], body["group_instance_id"], body["generation_id"])}
+    who = (body["member_id"], body["group_instance_id"], body["generation_id"])
+    try:
+        return {"error_code": broker.coordinator.requests.classic_heartbeat(body["group_id"], *who)}
+    except Refused as refusal:
+        return {"error_code": refusal.code}

@@ -1,14 +1,16 @@
 """OffsetDelete (47), version 0: deletes committed offsets of partitions a group does not read at present.
 
-Errors: GROUP_ID_NOT_FOUND; per partition GROUP_SUBSCRIBED_TO_TOPIC and UNKNOWN_TOPIC_OR_PARTITION.
+Errors: GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP (its members are no consumers: nobody knows what they read); per partition
+GROUP_SUBSCRIBED_TO_TOPIC and UNKNOWN_TOPIC_OR_PARTITION.
 """
 
 from __future__ import annotations
 
 from ottla.broker.broker import Broker
 from ottla.broker.connection import Call
-from ottla.broker.groups import subscription
+from ottla.broker.groups.consumer_protocol import PROTOCOL_TYPE
 from ottla.broker.groups.coordinator import Partition
+from ottla.broker.groups.group import EMPTY, Group
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.messages.offset_delete import OFFSET_DELETE
 from ottla.broker.wire.schema import Message
@@ -21,7 +23,8 @@ def handle(broker: Broker, call: Call) -> Message | None:
     group = broker.coordinator.groups.get(name)
     if group is None:
         return {"error_code": ErrorCode.GROUP_ID_NOT_FOUND}
-    subscribed = subscription.topics_of(group)
+    if isinstance(group, Group) and group.state != EMPTY and group.protocol_type != PROTOCOL_TYPE:
+        return {"error_code": ErrorCode.NON_EMPTY_GROUP}
     gone: list[Partition] = []
     answers: list[Message] = []
     for wanted in call.body["topics"]:
@@ -31,7 +34,7 @@ def handle(broker: Broker, call: Call) -> Message | None:
             index, code = part["partition_index"], ErrorCode.NONE
             if topic is None or topic.partition(index) is None:
                 code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-            elif topic.name in subscribed:
+            elif group.subscribes_to(topic.name):
                 code = ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC
             else:
                 gone.append((topic.name, index))

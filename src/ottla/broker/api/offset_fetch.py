@@ -1,6 +1,7 @@
 """OffsetFetch (9), versions 0 to 10: what groups have committed.
 
-Several groups per request from version 8, topic ids from version 10. Null topics (from version 2) mean all the group
+Several groups per request from version 8, topic ids from version 10. From version 9 members of the new consumer
+protocol say who they are: UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH. Null topics (from version 2) mean all the group
 committed. Nothing committed, or an unknown group, is offset -1 without an error, as in Kafka. `require_stable` makes no
 difference: without transactions every offset is stable.
 """
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 from ottla.broker.broker import Broker
 from ottla.broker.connection import Call
+from ottla.broker.groups.consumer.group import ConsumerGroup
 from ottla.broker.groups.coordinator import Committed
+from ottla.broker.groups.refusal import Refused
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.messages.offset_fetch import OFFSET_FETCH
 from ottla.broker.wire.schema import Message
@@ -27,6 +30,12 @@ def handle(broker: Broker, call: Call) -> Message:
 
 def _fetch(broker: Broker, call: Call, wanted: Message) -> Message:
     name, topics = wanted["group_id"], wanted["topics"]
+    group = broker.coordinator.groups.get(name)
+    if isinstance(group, ConsumerGroup):
+        try:
+            group.check_fetch(wanted.get("member_id"), wanted.get("member_epoch", -1))
+        except Refused as refusal:
+            return {"group_id": name, "error_code": refusal.code}
     stored = broker.coordinator.offsets.get(name, {})
     answers: list[Message] = []
     if topics is None:

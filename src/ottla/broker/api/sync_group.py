@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ottla.broker.broker import Broker
 from ottla.broker.connection import Call
+from ottla.broker.groups.refusal import Refused
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.messages.sync_group import SYNC_GROUP
 from ottla.broker.wire.schema import Message
@@ -19,17 +20,18 @@ def handle(broker: Broker, call: Call) -> Message | None:
     body = call.body
     if not body["group_id"]:
         return {"error_code": ErrorCode.INVALID_GROUP_ID}
-    group = broker.coordinator.groups.get(body["group_id"])
-    if group is None:
-        return {"error_code": ErrorCode.UNKNOWN_MEMBER_ID}
     assignments = {entry["member_id"]: entry["assignment"] for entry in body["assignments"]}
-    group.sync(
-        body["member_id"],
-        body["group_instance_id"],
-        body["generation_id"],
-        body["protocol_type"],
-        body["protocol_name"],
-        assignments,
-        call.reply,
-    )
+    try:
+        broker.coordinator.requests.sync(
+            body["group_id"],
+            body["member_id"],
+            body["group_instance_id"],
+            body["generation_id"],
+            body["protocol_type"],
+            body["protocol_name"],
+            assignments,
+            call.reply,
+        )
+    except Refused as refusal:
+        return {"error_code": refusal.code}
     return None

@@ -11,6 +11,8 @@ from types import ModuleType
 from ottla.broker.api import (
     alter_configs,
     api_versions,
+    consumer_group_describe,
+    consumer_group_heartbeat,
     create_partitions,
     create_topics,
     delete_groups,
@@ -74,6 +76,8 @@ _MODULES: tuple[ModuleType, ...] = (
     incremental_alter_configs,
     offset_delete,
     describe_cluster,
+    consumer_group_heartbeat,
+    consumer_group_describe,
     describe_topic_partitions,
     sasl_handshake,
     sasl_authenticate,

@@ -12,13 +12,21 @@ whether it is cooperative, is the members' affair: the broker passes their bytes
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-from ottla.broker.groups.member import JoinRequest, Member, Reply
+from ottla.broker.groups.clock import Cancellable, Clock
+from ottla.broker.groups.committer import Check, Committer
+from ottla.broker.groups.consumer_protocol import PROTOCOL_TYPE, Malformed, read_subscription
+from ottla.broker.groups.member import JoinRequest, Member, Reply, refuse_join
+from ottla.broker.groups.refusal import Refused
+from ottla.broker.log.recovery import now_ms
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.schema import Message
+
+logger = logging.getLogger("ottla.broker")
 
 EMPTY = "Empty"
 PREPARING = "PreparingRebalance"
@@ -27,16 +35,8 @@ STABLE = "Stable"
 DEAD = "Dead"
 
 
-class Cancellable(Protocol):
-    def cancel(self) -> None: ...
-
-
-class Clock(Protocol):
-    """The time a group lives by; the event loop, or a test's."""
-
-    def now(self) -> float: ...
-
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> Cancellable: ...
+NEW_MEMBER_TIMEOUT_MS = 300_000
+"""How long a member that was never answered may wait for a rebalance: it may be gone, and cannot send heartbeats."""
 
 
 class Group:
@@ -48,10 +48,16 @@ class Group:
         stored: Called with a done-callback when a new assignment or an empty generation must be written down; replies
             wait for the done-callback.
         initial_delay_ms: How long a group that was empty waits for more members.
+        size_max: How many members there may be.
     """
 
     def __init__(
-        self, name: str, clock: Clock, stored: Callable[[Group, Callable[[], None]], None], initial_delay_ms: int = 0
+        self,
+        name: str,
+        clock: Clock,
+        stored: Callable[[Group, Callable[[], None]], None],
+        initial_delay_ms: int = 0,
+        size_max: int = 2**31 - 1,
     ) -> None:
         self.name = name
         self.state = EMPTY
@@ -61,6 +67,8 @@ class Group:
         self.leader: str | None = None
         self.members: dict[str, Member] = {}
         self.empty_since = clock.now()
+        self.subscribed: set[str] | None = None  # topics, as of the present generation; None if nobody can know
+        self.size_max = size_max
         self._clock = clock
         self._stored = stored
         self._initial_delay_ms = initial_delay_ms
@@ -68,28 +76,43 @@ class Group:
         self._pending: dict[str, Cancellable] = {}  # ids given out that did not join yet
         self._timer: Cancellable | None = None  # of the rebalance or of the wait for syncs
         self._delayed = False
+        self._delay_left_ms = 0
+        self._newcomers = False  # during the initial delay
+        self._unsynced: set[str] = set()  # members that have yet to ask for their assignment
 
     # Join
 
     def join(self, request: JoinRequest, reply: Reply) -> None:
         """Handles a JoinGroup; the reply comes when the rebalance is complete."""
-        if not self._accepts(request):
-            _refuse(reply, ErrorCode.INCONSISTENT_GROUP_PROTOCOL, request.member_id)
+        if not self._has_room(request.member_id):
+            refuse_join(reply, ErrorCode.GROUP_MAX_SIZE_REACHED, "")
+        elif not self._accepts(request):
+            refuse_join(reply, ErrorCode.INCONSISTENT_GROUP_PROTOCOL, request.member_id)
         elif not request.member_id:
             self._join_new(request, reply)
         else:
             self._join_known(request, reply)
 
+    def _has_room(self, member_id: str) -> bool:
+        if self.state == EMPTY:
+            return True
+        member = self.members.get(member_id)
+        if self.state == PREPARING:
+            # Those that have joined count, so that a group that has to shrink loses who comes last.
+            joined = sum(one.joining is not None for one in self.members.values())
+            return (member is not None and member.joining is not None) or joined < self.size_max
+        return member is not None or len(self.members) < self.size_max
+
     def _accepts(self, request: JoinRequest) -> bool:
+        """Whether there is an assignor that all members know, this one too, also as it was before."""
         if not request.protocols or not request.protocol_type:
             return False
-        if not self.members:
+        if self.state == EMPTY:
             return True
         if request.protocol_type != self.protocol_type:
             return False
-        others = [m for m in self.members.values() if m.id != request.member_id]
         common = {name for name, _ in request.protocols}
-        for member in others:
+        for member in self.members.values():
             common &= {name for name, _ in member.protocols}
         return bool(common)
 
@@ -101,7 +124,7 @@ class Group:
         elif request.instance_id is None and request.knows_member_id_required:
             expiry = self._clock.call_later(request.session_timeout_ms / 1000, lambda: self._expire_pending(member_id))
             self._pending[member_id] = expiry
-            _refuse(reply, ErrorCode.MEMBER_ID_REQUIRED, member_id)
+            refuse_join(reply, ErrorCode.MEMBER_ID_REQUIRED, member_id)
         else:
             self._add(member_id, request, reply)
 
@@ -112,7 +135,7 @@ class Group:
             pending.cancel()
             self._add(request.member_id, request, reply)
         elif fault:
-            _refuse(reply, fault, request.member_id)
+            refuse_join(reply, fault, request.member_id)
         else:
             self._rejoin(self.members[request.member_id], request, reply)
 
@@ -129,8 +152,10 @@ class Group:
 
     def _add(self, member_id: str, request: JoinRequest, reply: Reply) -> None:
         member = Member.from_request(member_id, request)
+        member.is_new = True
         if not self.members:
             self.protocol_type = request.protocol_type
+        self._newcomers = True
         self.members[member_id] = member
         if member.instance_id is not None:
             self._static[member.instance_id] = member_id
@@ -138,7 +163,7 @@ class Group:
 
     def _await_join(self, member: Member, reply: Reply) -> None:
         if member.joining is not None:
-            _refuse(member.joining, ErrorCode.REBALANCE_IN_PROGRESS, member.id)
+            refuse_join(member.joining, ErrorCode.REBALANCE_IN_PROGRESS, member.id)
         member.joining = reply
         self.touch(member)
         if self.state != PREPARING:
@@ -149,11 +174,8 @@ class Group:
         """A static member came back without its id (a restart): it takes its old place, and the old one is fenced."""
         for waiting in (old.joining, old.syncing):
             if waiting is not None:
-                _refuse(waiting, ErrorCode.FENCED_INSTANCE_ID, old.id)
+                refuse_join(waiting, ErrorCode.FENCED_INSTANCE_ID, old.id)
         leader_before = self.leader
-        unchanged = self.state == STABLE and old.metadata(self.protocol) == dict(request.protocols).get(
-            self.protocol or ""
-        )
         member = Member.from_request(member_id, request)
         member.assignment = old.assignment
         # Rebuilt in order, so that the newcomer stands where the old one stood.
@@ -161,7 +183,11 @@ class Group:
         self._static[old.instance_id or ""] = member_id
         if self.leader == old.id:
             self.leader = member_id
-        if not unchanged:
+        if old.id in self._unsynced:
+            self._unsynced.remove(old.id)
+            self._unsynced.add(member_id)
+        # Whether its subscription has changed does not matter, as in Kafka: only if the assignor does, all join again.
+        if self.state != STABLE or self._vote() != self.protocol:
             self._await_join(member, reply)
             return
         self.touch(member)
@@ -184,11 +210,25 @@ class Group:
                 waiting({"error_code": ErrorCode.REBALANCE_IN_PROGRESS})
         fresh = self.state == EMPTY
         self.state = PREPARING
+        self._unsynced.clear()
         self._delayed = fresh and self._initial_delay_ms > 0
-        wait_ms = (
-            self._initial_delay_ms if self._delayed else max(m.rebalance_timeout_ms for m in self.members.values())
-        )
-        self._restart_timer(wait_ms, self._join_time_is_up)
+        longest = max(m.rebalance_timeout_ms for m in self.members.values())
+        if not self._delayed:
+            self._restart_timer(longest, self._join_time_is_up)
+            return
+        self._newcomers = False
+        self._delay_left_ms = max(longest - self._initial_delay_ms, 0)
+        self._restart_timer(self._initial_delay_ms, self._delay_is_over)
+
+    def _delay_is_over(self) -> None:
+        """Waits on as long as new members keep coming, up to the rebalance timeout."""
+        if not self._newcomers or not self._delay_left_ms:
+            self._join_time_is_up()
+            return
+        self._newcomers = False
+        wait_ms = min(self._initial_delay_ms, self._delay_left_ms)
+        self._delay_left_ms -= wait_ms
+        self._restart_timer(wait_ms, self._delay_is_over)
 
     def _restart_timer(self, milliseconds: int, action: Callable[[], None]) -> None:
         self._stop_timer()
@@ -227,15 +267,27 @@ class Group:
         if leader is None or leader.joining is None:
             self.leader = next(member.id for member in self.members.values() if member.joining is not None)
         self.protocol = self._vote()
+        self.subscribed = self._subscribed_topics()
         self.state = COMPLETING
+        self._unsynced = set(self.members)
         longest = max(member.rebalance_timeout_ms for member in self.members.values())
         self._restart_timer(longest, self._sync_time_is_up)
         for member in self.members.values():
             member.assignment = b""
             if member.joining is not None:
                 waiting, member.joining = member.joining, None
+                member.is_new = False
                 self.touch(member)
                 waiting(self._joined(member))
+
+    def _subscribed_topics(self) -> set[str] | None:
+        if self.protocol_type != PROTOCOL_TYPE:
+            return None
+        try:
+            metadata = [read_subscription(member.metadata(self.protocol)) for member in self.members.values()]
+        except Malformed:
+            return None  # a plug-in's own format: nothing to learn from it
+        return {topic for one in metadata for topic in one.topics}
 
     def _vote(self) -> str:
         """Each member votes for its best assignor among those all share."""
@@ -267,8 +319,13 @@ class Group:
     def _become_empty(self) -> None:
         self.state = EMPTY
         self.protocol = self.leader = None
+        self.subscribed = set() if self.protocol_type == PROTOCOL_TYPE else None
         self.empty_since = self._clock.now()
-        self._stored(self, lambda: None)
+        try:
+            self._stored(self, lambda: None)
+        except OSError as error:
+            # After a crash its last members seem to be there, until their sessions end: nobody is worse off.
+            logger.error("group %s: that it is empty could not be written: %s", self.name, error)
 
     # Sync
 
@@ -289,15 +346,30 @@ class Group:
             return
         member = self.members[member_id]
         self.touch(member)
+        self._unsynced.discard(member_id)
         if self.state == STABLE:
+            if not self._unsynced:
+                self._stop_timer()
             reply(self._synced(member))
             return
         member.syncing = reply
         if member_id == self.leader:
             for one in self.members.values():
                 one.assignment = assignments.get(one.id, b"")
-            generation = self.generation
+            self._store_assignment()
+
+    def _store_assignment(self) -> None:
+        generation = self.generation
+        try:
             self._stored(self, lambda: self._assignment_stored(generation))
+        except OSError as error:
+            logger.error("group %s: generation %d could not be written: %s", self.name, generation, error)
+            for member in self.members.values():
+                member.assignment = b""
+                if member.syncing is not None:
+                    waiting, member.syncing = member.syncing, None
+                    waiting({"error_code": ErrorCode.COORDINATOR_NOT_AVAILABLE})
+            self._prepare()
 
     def _sync_fault(self, generation: int, protocol_type: str | None, protocol: str | None) -> ErrorCode | None:
         if generation != self.generation:
@@ -311,6 +383,8 @@ class Group:
         if self.state != COMPLETING or generation != self.generation:
             return
         self.state = STABLE
+        if not self._unsynced:
+            self._stop_timer()
         for member in self.members.values():
             if member.syncing is not None:
                 waiting, member.syncing = member.syncing, None
@@ -327,13 +401,12 @@ class Group:
         }
 
     def _sync_time_is_up(self) -> None:
-        """The leader never handed in an assignment: whoever did not sync is out."""
+        """Whoever did not ask for its assignment, the leader perhaps, is out."""
         self._timer = None
-        if self.state != COMPLETING:
+        if self.state not in (COMPLETING, STABLE) or not self._unsynced:
             return
-        for member in list(self.members.values()):
-            if member.syncing is None:
-                self._forget(member)
+        for member_id in self._unsynced & self.members.keys():
+            self._forget(self.members[member_id])
         self._after_removal()
 
     # Liveness
@@ -349,22 +422,27 @@ class Group:
 
     def touch(self, member: Member) -> None:
         """A sign of life: the session starts anew."""
-        member.deadline = self._clock.now() + member.session_timeout_ms / 1000
-        if not member.timer_armed:
-            member.timer_armed = True
-            self._clock.call_later(member.session_timeout_ms / 1000, lambda: self._check_session(member))
+        seconds = (NEW_MEMBER_TIMEOUT_MS if member.is_new else member.session_timeout_ms) / 1000
+        member.deadline = self._clock.now() + seconds
+        # One timer per member that looks again later, instead of one per heartbeat; unless it would look too late.
+        if member.timer is None or member.deadline < member.timer_at:
+            self._watch(member, seconds)
+
+    def _watch(self, member: Member, seconds: float) -> None:
+        if member.timer is not None:
+            member.timer.cancel()
+        member.timer_at = self._clock.now() + seconds
+        member.timer = self._clock.call_later(seconds, lambda: self._check_session(member))
 
     def _check_session(self, member: Member) -> None:
-        # One timer per member that looks again later, instead of one per heartbeat.
-        member.timer_armed = False
+        member.timer = None
         if self.members.get(member.id) is not member:
             return
         left = member.deadline - self._clock.now()
-        if member.joining is not None or member.syncing is not None:
+        if not member.is_new and (member.joining is not None or member.syncing is not None):
             left = max(left, member.session_timeout_ms / 1000)
         if left > 0:
-            member.timer_armed = True
-            self._clock.call_later(left, lambda: self._check_session(member))
+            self._watch(member, left)
             return
         self._forget(member)
         self._after_removal()
@@ -373,8 +451,14 @@ class Group:
         if self._pending.pop(member_id, None) is not None:
             self._complete_if_all_joined()
 
-    def leave(self, member_id: str, instance_id: str | None) -> ErrorCode:
-        """A member goes of its own will. A static one may be named by its instance id alone."""
+    def leave(self, members: list[tuple[str, str | None]]) -> list[ErrorCode]:
+        """Members, as (member id, instance id), go of their own will. A static one may be named by the latter."""
+        codes = [self._leave(member_id, instance_id) for member_id, instance_id in members]
+        if ErrorCode.NONE in codes:
+            self._after_removal()
+        return codes
+
+    def _leave(self, member_id: str, instance_id: str | None) -> ErrorCode:
         if instance_id is not None and not member_id:
             member_id = self._static.get(instance_id, "")
         pending = self._pending.pop(member_id, None)
@@ -386,15 +470,15 @@ class Group:
         if fault:
             return fault
         self._forget(self.members[member_id])
-        self._after_removal()
         return ErrorCode.NONE
 
     def _forget(self, member: Member) -> None:
         del self.members[member.id]
+        self._unsynced.discard(member.id)
         if member.instance_id is not None and self._static.get(member.instance_id) == member.id:
             del self._static[member.instance_id]
         if member.joining is not None:
-            _refuse(member.joining, ErrorCode.UNKNOWN_MEMBER_ID, member.id)
+            refuse_join(member.joining, ErrorCode.UNKNOWN_MEMBER_ID, member.id)
         if member.syncing is not None:
             member.syncing({"error_code": ErrorCode.UNKNOWN_MEMBER_ID})
 
@@ -420,21 +504,68 @@ class Group:
                 return ErrorCode.FENCED_INSTANCE_ID
         return None if member_id in self.members else ErrorCode.UNKNOWN_MEMBER_ID
 
-    def commit_fault(self, member_id: str, instance_id: str | None, generation: int) -> ErrorCode | None:
-        """Why a commit is refused. Without a generation it comes from outside the group: for empty groups only."""
-        if generation < 0 and self.state == EMPTY:
-            return None
-        if generation < 0 and not member_id and instance_id is None:
-            return ErrorCode.UNKNOWN_MEMBER_ID
-        fault = self.fault(member_id, instance_id)
+    def check_commit(self, commit: Committer) -> Check:
+        """Whether offsets may be committed. Without a generation they come from outside: for empty groups only.
+
+        Raises:
+            Refused: They may not.
+        """
+        if commit.epoch < 0 and self.state == EMPTY:
+            return lambda _: None
+        if commit.is_nobody or (commit.epoch < 0 and not commit.member_id and commit.instance_id is None):
+            if commit.transactional:
+                return lambda _: None  # older clients' transactions name nobody
+            raise Refused(ErrorCode.UNKNOWN_MEMBER_ID)
+        fault = self.fault(commit.member_id, commit.instance_id)
         if fault:
-            return fault
-        if generation != self.generation:
-            return ErrorCode.ILLEGAL_GENERATION
-        if self.state == COMPLETING:
-            return ErrorCode.REBALANCE_IN_PROGRESS
-        self.touch(self.members[member_id])
-        return None
+            raise Refused(fault)
+        if commit.epoch != self.generation:
+            raise Refused(ErrorCode.ILLEGAL_GENERATION)
+        if self.state == COMPLETING and not commit.transactional:
+            raise Refused(ErrorCode.REBALANCE_IN_PROGRESS)
+        if not commit.transactional:
+            self.touch(self.members[commit.member_id])
+        return lambda _: None
+
+    def subscribes_to(self, topic: str) -> bool:
+        """Whether the members read a topic, as far as the broker can know."""
+        return self.subscribed is not None and topic in self.subscribed
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody was given an id to join with, and has not yet."""
+        return bool(self._pending)
+
+    # The other protocol
+
+    def adopt(self, member: Member) -> None:
+        """Takes in a member of a consumer group that becomes a classic one."""
+        self.members[member.id] = member
+        if member.instance_id is not None:
+            self._static[member.instance_id] = member.id
+        self.protocol = self._vote()
+        self.subscribed = self._subscribed_topics()
+        self.touch(member)
+
+    def rebalance(self) -> None:
+        """Asks everybody to join again."""
+        self._prepare()
+        self._complete_if_all_joined()
+
+    def end(self, code: ErrorCode = ErrorCode.REBALANCE_IN_PROGRESS) -> None:
+        """The group is no more (deleted, or it has become a consumer group): who waits is told so, timers end."""
+        self.state = DEAD
+        self._stop_timer()
+        for pending in self._pending.values():
+            pending.cancel()
+        self._pending.clear()
+        for member in list(self.members.values()):
+            if member.joining is not None:
+                refuse_join(member.joining, code, member.id)
+            if member.syncing is not None:
+                member.syncing({"error_code": code})
+            member.joining = member.syncing = None
+        self.members.clear()
 
     def snapshot(self) -> Message:
         return {
@@ -443,6 +574,7 @@ class Group:
             "protocol": self.protocol,
             "leader": self.leader,
             "members": [member.snapshot() for member in self.members.values()],
+            "empty_since_ms": now_ms() - round((self._clock.now() - self.empty_since) * 1000),
         }
 
     def restore(self, stored: Message) -> None:
@@ -455,12 +587,12 @@ class Group:
         self.members = {member.id: member for member in restored}
         self._static = {member.instance_id: member.id for member in restored if member.instance_id is not None}
         self.state = STABLE if self.members else EMPTY
+        self.subscribed = self._subscribed_topics()
+        if not self.members:
+            since_ms = stored.get("empty_since_ms", now_ms())  # missing in journals of earlier versions
+            self.empty_since = self._clock.now() - (now_ms() - since_ms) / 1000
 
     def resume(self) -> None:
         """Starts the sessions of restored members."""
         for member in self.members.values():
             self.touch(member)
-
-
-def _refuse(reply: Reply, code: ErrorCode, member_id: str) -> None:
-    reply({"error_code": code, "member_id": member_id, "generation_id": -1, "protocol_name": None, "leader": ""})

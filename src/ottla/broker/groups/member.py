@@ -6,9 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ottla.broker.groups.clock import Cancellable
+from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.schema import Message
 
 Reply = Callable[[Message], None]
+
+
+def refuse_join(reply: Reply, code: ErrorCode, member_id: str) -> None:
+    """Answers a JoinGroup with an error."""
+    reply({"error_code": code, "member_id": member_id, "generation_id": -1, "protocol_name": None, "leader": ""})
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,9 @@ class Member:
     deadline: float = 0.0  # when the session ends, on the loop's clock
     joining: Reply | None = None
     syncing: Reply | None = None
-    timer_armed: bool = field(default=False, repr=False)
+    is_new: bool = False  # joined, and never answered
+    timer: Cancellable | None = field(default=None, repr=False)  # looks at the session's end
+    timer_at: float = field(default=0.0, repr=False)
 
     @classmethod
     def from_request(cls, member_id: str, request: JoinRequest) -> Member:
