@@ -32,7 +32,6 @@ logger = logging.getLogger("ottla.broker")
 PENDING_CALLS_MAX = 128  # more unanswered requests than this, and no more is read from the client
 PENDING_BYTES_MAX = 64 << 20
 CHUNKS_PER_SEND = 64
-FIRST_FRAME_BYTES = 1 << 20  # memory for a large request grows as its bytes arrive, not by what its length claims
 REQUEST_MIN_BYTES = 8
 _HEADER = struct.Struct(">hhi")
 _API_VERSIONS = 18
@@ -243,7 +242,7 @@ class Connection:
         return False
 
     def _begin_frame(self, size: int, part: memoryview) -> None:
-        self._frame = bytearray(min(size, max(FIRST_FRAME_BYTES, len(part))))
+        self._frame = self.server.frames.take(size, len(part))
         self._frame[: len(part)] = part
         self._frame_size = size
         self._filled = len(part)
@@ -267,7 +266,7 @@ class Connection:
     def _continue_frame(self) -> None:
         if self._filled == len(self._frame):
             self._frame.extend(bytes(min(len(self._frame), self._frame_size - len(self._frame))))
-        with memoryview(self._frame) as view, view[self._filled :] as rest:
+        with memoryview(self._frame) as view, view[self._filled : self._frame_size] as rest:
             received = self.sock.recv_into(rest)
         if not received:
             self.close()
@@ -276,8 +275,9 @@ class Connection:
         self._filled += received
         if self._filled == self._frame_size:
             frame, self._frame = self._frame, bytearray()
-            self._frame_size = self._filled = 0
-            self._handle(memoryview(frame))
+            size, self._frame_size, self._filled = self._frame_size, 0, 0
+            self._handle(memoryview(frame)[:size])
+            self.server.frames.give(frame)
             self._give_memory_back()
 
     def _handle(self, frame: memoryview) -> None:

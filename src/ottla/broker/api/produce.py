@@ -142,7 +142,7 @@ def _refusal(index: int, code: ErrorCode, message: str | None = None) -> Message
     return {"index": index, "error_code": code, "base_offset": -1, "error_message": message}
 
 
-def _checked(topic: Topic, data: Any, call: Call) -> tuple[BatchHeader, bytes]:
+def _checked(topic: Topic, data: Any, call: Call) -> tuple[BatchHeader, memoryview]:
     """Header and body of the one batch in `data`, after all checks but the producer's sequence. Raises Refused."""
     if data is None or len(data) == 0:
         raise Refused(ErrorCode.INVALID_RECORD, "the request holds no records for this partition")
@@ -162,7 +162,7 @@ def _checked(topic: Topic, data: Any, call: Call) -> tuple[BatchHeader, bytes]:
             ErrorCode.MESSAGE_TOO_LARGE,
             f"a batch of {header.size} bytes, max.message.bytes of the topic is {topic.config.max_message_bytes}",
         )
-    body = bytes(data[CRC_FROM:])
+    body = data[CRC_FROM:]
     if crc_of(body) != header.crc:
         raise Refused(ErrorCode.CORRUPT_MESSAGE, "the batch's checksum does not match")
     _check_fields(header, call)

@@ -15,6 +15,7 @@ HEADER = struct.Struct(">qiibIhiqqqhii")
 HEADER_SIZE = HEADER.size  # 61
 LENGTH_OVERHEAD = 12  # base offset and length are not counted by the length field
 CRC_FROM = 21
+CRC_PIECE_BYTES = 1 << 15
 MAGIC = 2
 
 COMPRESSION_MASK = 0x07
@@ -74,9 +75,18 @@ def read_header(buffer: bytes | bytearray | memoryview, position: int = 0) -> Ba
     return BatchHeader._make(_unpack(buffer, position))
 
 
-def crc_of(body: bytes) -> int:
-    """CRC32C of a batch from the attributes on. `bytes` only: the C library takes nothing mutable."""
-    return int(google_crc32c.value(body))
+def crc_of(body: bytes | memoryview) -> int:
+    """CRC32C of a batch from the attributes on.
+
+    The C library takes `bytes` only. Anything else is copied for it in pieces that stay in the processor's cache, which
+    costs a fraction of copying it as a whole.
+    """
+    if isinstance(body, bytes):
+        return int(google_crc32c.value(body))
+    crc = 0
+    for at in range(0, len(body), CRC_PIECE_BYTES):
+        crc = google_crc32c.extend(crc, bytes(body[at : at + CRC_PIECE_BYTES]))
+    return crc
 
 
 def stamped_prefix(header: BatchHeader, base_offset: int, leader_epoch: int, crc: int) -> bytes:

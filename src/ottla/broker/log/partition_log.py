@@ -109,7 +109,9 @@ class PartitionLog:
 
     # Writing
 
-    def append(self, header: BatchHeader, body: bytes, *, stamp: bool, segment_bytes: int, segment_ms: int) -> Appended:
+    def append(
+        self, header: BatchHeader, body: bytes | memoryview, *, stamp: bool, segment_bytes: int, segment_ms: int
+    ) -> Appended:
         """Appends one checked batch, giving it its offset.
 
         Args:
@@ -354,7 +356,7 @@ class PartitionLog:
         return End(self.next_offset, active, active.size if active else 0)
 
 
-def _stamp(header: BatchHeader, body: bytes, timestamp: int) -> tuple[BatchHeader, bytes]:
+def _stamp(header: BatchHeader, body: bytes | memoryview, timestamp: int) -> tuple[BatchHeader, bytes]:
     """Writes the broker's time into a batch: attribute bit, largest timestamp, and with them the CRC."""
     changed = bytearray(body)
     attributes = header.attributes | LOG_APPEND_TIME
