@@ -14,6 +14,7 @@ from ottla.broker.groups.coordinator import Coordinator
 from ottla.broker.log.checkpointer import INTERVAL_S, Checkpointer
 from ottla.broker.log.flusher import Flusher, Syncable
 from ottla.broker.log.partition_log import PartitionLog
+from ottla.broker.log.recovery import now_ms
 from ottla.broker.log.scrubber import Scrubber
 from ottla.broker.log.segment import Segment
 from ottla.broker.loop import Loop
@@ -21,6 +22,9 @@ from ottla.broker.metrics import Metrics
 from ottla.broker.security.authorizer import AclAuthorizer, Authorizer
 from ottla.broker.security.config import SecurityConfig
 from ottla.broker.topic_configs import TopicConfig, broker_defaults
+from ottla.broker.transactions.coordinator import TransactionCoordinator
+from ottla.broker.transactions.markers import BrokerMarkers
+from ottla.broker.transactions.producer_ids import ProducerIds
 
 logger = logging.getLogger("ottla.broker")
 
@@ -45,6 +49,9 @@ class Broker:
         self.coordinator = Coordinator(config, folder, loop, self.durable, self.catalog)
         self.authorizer = _authorizer(config.security, self.catalog)
         self._unsynced: set[PartitionLog] = set()
+        self.producer_ids = ProducerIds(self.catalog, self.durable)
+        self.transactions = self._transactions(folder)
+        self.transactions.resume()
         self._every(config.retention_check_interval_ms, self._retain)
         if config.flush == "interval":
             self._every(config.flush_interval_ms, self._flush_unsynced)
@@ -91,6 +98,20 @@ class Broker:
         log.expose()
         done()
 
+    def _transactions(self, folder: Path) -> TransactionCoordinator:
+        ids, config = self.producer_ids, self.config
+        return TransactionCoordinator(
+            folder,
+            self.loop,
+            now_ms,
+            lambda what, done: ids.when_durable(lambda: self.durable(what, done)),
+            BrokerMarkers(self.catalog, self.coordinator, self.appended, self.durable),
+            ids.take,
+            timeout_max_ms=config.transaction_max_timeout_ms,
+            expiration_ms=config.transactional_id_expiration_ms,
+            check_interval_ms=config.transaction_abort_check_interval_ms,
+        )
+
     def discard(self, logs: list[PartitionLog], topic: Topic) -> None:
         """Removes a deleted topic's files, once no sync can be using them."""
         for log in logs:
@@ -110,6 +131,7 @@ class Broker:
                 self.flusher.flush(log)
         self.flusher.flush(self.catalog.journal)
         self.flusher.flush(self.coordinator.journal)
+        self.flusher.flush(self.transactions.register.journal)
         self.flusher.close()
 
     def save(self) -> None:
@@ -124,6 +146,7 @@ class Broker:
             log.close()
         self.catalog.journal.close()
         self.coordinator.journal.close()
+        self.transactions.register.journal.close()
 
     def _every(self, milliseconds: int, action: Callback) -> None:
         def again() -> None:
@@ -152,6 +175,7 @@ class Broker:
             if gone:
                 self.remove_segments(topic, index, gone)
         self.coordinator.expire_offsets()
+        self.transactions.expire()
 
     def remove_segments(self, topic: Topic, index: int, segments: list[Segment]) -> None:
         """Removes segments that were taken out of a log.

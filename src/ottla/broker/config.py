@@ -51,6 +51,11 @@ class BrokerConfig:
         group_consumer_migration_policy: Whether groups with members change between the protocols as members of the other
             kind come and go: bidirectional, upgrade (to the new one only), downgrade or disabled.
         offsets_retention_ms: How long the offsets of an empty group are kept.
+        transaction_max_timeout_ms: The longest transaction.timeout.ms that a producer may ask for.
+        transaction_abort_check_interval_ms: How often transactions that are open for longer than that are looked for.
+            Kafka's default is 10000; here 1000, and only while a transaction is open.
+        transactional_id_expiration_ms: Transactional ids unused for so long are forgotten.
+        producer_id_expiration_ms: So are, partition by partition, the sequences of producers.
         request_max_bytes: A larger request closes its connection before anything is allocated for it.
         connections_max: More connections are closed at once.
         metrics_port: Where health and metrics are served over HTTP; 0 picks a free port, None serves none.
@@ -92,6 +97,10 @@ class BrokerConfig:
     group_consumer_assignors: str = "uniform,range"
     group_consumer_migration_policy: str = "bidirectional"
     offsets_retention_ms: int = 7 * 24 * 3600 * 1000
+    transaction_max_timeout_ms: int = 15 * 60 * 1000
+    transaction_abort_check_interval_ms: int = 1_000
+    transactional_id_expiration_ms: int = 7 * 24 * 3600 * 1000
+    producer_id_expiration_ms: int = 24 * 3600 * 1000
     request_max_bytes: int = 100 * 1024 * 1024
     connections_max: int = 2000
     metrics_port: int | None = None

@@ -95,6 +95,12 @@ SETTINGS: dict[str, Setting] = {
     "group.consumer.min.heartbeat.interval.ms": Setting("group_consumer_min_heartbeat_interval_ms", number(1)),
     "group.consumer.min.session.timeout.ms": Setting("group_consumer_min_session_timeout_ms", number(1)),
     "group.consumer.session.timeout.ms": Setting("group_consumer_session_timeout_ms", number(1)),
+    "producer.id.expiration.ms": Setting("producer_id_expiration_ms", number(1)),
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": Setting(
+        "transaction_abort_check_interval_ms", number(1)
+    ),
+    "transaction.max.timeout.ms": Setting("transaction_max_timeout_ms", number(1)),
+    "transactional.id.expiration.ms": Setting("transactional_id_expiration_ms", number(1)),
     "group.initial.rebalance.delay.ms": Setting("group_initial_rebalance_delay_ms", number(0)),
     "group.max.session.timeout.ms": Setting("group_max_session_timeout_ms", number(1)),
     "group.max.size": Setting("group_max_size", number(1)),

@@ -7,25 +7,31 @@ topic allows (INVALID_TIMESTAMP), sequence and epoch of idempotent producers (45
 compacted topic (INVALID_RECORD, where the codec can be opened here), an unknown topic or id.
 
 acks=0 gets no reply; a refused batch closes the connection. acks=1 and acks=all are answered once the batch is as
-durable as the broker's flush policy promises; with one node they mean the same. Transactional batches are refused with
-INVALID_TXN_STATE: transactions are not served yet. A failed write is KAFKA_STORAGE_ERROR, and nothing of the batch is
-kept.
+durable as the broker's flush policy promises; with one node they mean the same. A failed write is KAFKA_STORAGE_ERROR,
+and nothing of the batch is kept.
+
+Transactional batches must belong to an open transaction of the request's transactional id; from version 12 on they add
+their partition to it (see transactions/admission.py for the errors). While it is open, its producer may write nothing
+else to the partition (INVALID_TXN_STATE).
 """
 
 from __future__ import annotations
 
 import logging
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from ottla.broker.broker import Broker
 from ottla.broker.catalog import Topic
 from ottla.broker.connection import Call
 from ottla.broker.log import records
-from ottla.broker.log.batch import CRC_FROM, HEADER_SIZE, MAGIC, BatchHeader, crc_of, read_header
+from ottla.broker.log.batch import CRC_FROM, HEADER_SIZE, MAGIC, TRANSACTIONAL, BatchHeader, crc_of, read_header
+from ottla.broker.log.journal import Journal
 from ottla.broker.log.partition_log import Appended, PartitionLog
 from ottla.broker.log.producers import Refused
 from ottla.broker.log.recovery import now_ms
+from ottla.broker.transactions.admission import admit
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.messages.produce import PRODUCE
 from ottla.broker.wire.schema import Message
@@ -40,7 +46,7 @@ ZSTD, ZSTD_SINCE = 4, 7
 def handle(broker: Broker, call: Call) -> Message | None:
     body = call.body
     acks = body["acks"]
-    touched: list[PartitionLog] = []
+    touched: list[PartitionLog | Journal] = []
     answers: list[Message] = []
     for data in body["topic_data"]:
         topic = broker.topic(data["name"], data["topic_id"] if call.version >= 13 else None)
@@ -49,8 +55,8 @@ def handle(broker: Broker, call: Call) -> Message | None:
     # The records lie in a buffer that the next request overwrites: let go of them before waiting.
     call.body = {}
     if acks == 0:
-        for log in touched:
-            broker.appended(log, _nothing)
+        for what in touched:
+            _when_written(broker, what, _nothing)
         _finish_unanswered(call, answers)
         return None
     reply = {"responses": answers}
@@ -75,17 +81,24 @@ def _finish_unanswered(call: Call, answers: list[Message]) -> None:
         call.connection.close()
 
 
+def _when_written(broker: Broker, what: PartitionLog | Journal, done: Callable[[], None]) -> None:
+    if isinstance(what, PartitionLog):
+        broker.appended(what, done)
+    else:
+        broker.durable(what, done)
+
+
 class _Acknowledgement:
     """Answers once all partitions of a request are durable."""
 
     __slots__ = ("call", "left", "reply")
 
-    def __init__(self, broker: Broker, call: Call, reply: Message, logs: list[PartitionLog]) -> None:
+    def __init__(self, broker: Broker, call: Call, reply: Message, written: list[PartitionLog | Journal]) -> None:
         self.call = call
         self.reply = reply
-        self.left = len(logs)
-        for log in logs:
-            broker.appended(log, self.one_done)
+        self.left = len(written)
+        for what in written:
+            _when_written(broker, what, self.one_done)
 
     def one_done(self) -> None:
         self.left -= 1
@@ -93,7 +106,9 @@ class _Acknowledgement:
             self.call.reply(self.reply)
 
 
-def _append(broker: Broker, topic: Topic | None, part: Message, call: Call, touched: list[PartitionLog]) -> Message:
+def _append(
+    broker: Broker, topic: Topic | None, part: Message, call: Call, touched: list[PartitionLog | Journal]
+) -> Message:
     index = part["index"]
     log = topic.partition(index) if topic else None
     if topic is None or log is None:
@@ -103,6 +118,12 @@ def _append(broker: Broker, topic: Topic | None, part: Message, call: Call, touc
         return _refusal(index, ErrorCode.INVALID_REQUIRED_ACKS)
     try:
         header, body = _checked(topic, part["records"], call)
+        if header.attributes & TRANSACTIONAL:
+            journal = admit(
+                broker.transactions, call.body["transactional_id"], header, (topic.name, index), call.version
+            )
+            if journal is not None:
+                touched.append(journal)
         duplicate = log.duplicate_of(header)
         if duplicate is not None:
             touched.append(log)  # the first copy may still be on its way to the disk
@@ -180,8 +201,6 @@ def _check_fields(header: BatchHeader, call: Call) -> None:
         )
     if header.is_control:
         raise Refused(ErrorCode.INVALID_RECORD, "clients may not write control batches")
-    if header.is_transactional:
-        raise Refused(ErrorCode.INVALID_TXN_STATE, "this broker does not serve transactions")
     if header.producer_id >= 0 and (header.producer_epoch < 0 or header.base_sequence < 0):
         raise Refused(ErrorCode.INVALID_RECORD, "an idempotent batch needs an epoch and a sequence")
     if header.codec > ZSTD or (header.codec == ZSTD and call.version < ZSTD_SINCE):

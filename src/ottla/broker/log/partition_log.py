@@ -19,10 +19,11 @@ from ottla.broker.log.batch import (
 )
 from ottla.broker.log.checkpoint import Checkpoint, SegmentState
 from ottla.broker.log.control import Marker, control_batch
-from ottla.broker.log.producers import AppendedBatch, Producers
+from ottla.broker.log.producers import AppendedBatch, Producers, Refused
 from ottla.broker.log.recovery import now_ms, recover_segments
 from ottla.broker.log.segment import Segment, sync_folder
 from ottla.broker.log.transactions import Transactions
+from ottla.broker.wire.errors import ErrorCode
 from ottla.errors import CorruptLog
 
 logger = logging.getLogger("ottla.broker")
@@ -171,7 +172,12 @@ class PartitionLog:
 
     def duplicate_of(self, header: BatchHeader) -> AppendedBatch | None:
         """The batch as first appended, if this is a retry of it. Raises Refused; see Producers.check."""
-        return self.producers.check(header) if header.producer_id >= 0 else None
+        if header.producer_id < 0:
+            return None
+        if header.producer_id in self.transactions.open and not header.attributes & TRANSACTIONAL:
+            message = f"producer {header.producer_id} has a transaction open here, and the batch is not part of it"
+            raise Refused(ErrorCode.INVALID_TXN_STATE, message)
+        return self.producers.check(header)
 
     def _active(self, header: BatchHeader, segment_bytes: int, segment_ms: int) -> Segment:
         if self.segments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 from ottla.broker.log.batch import BatchHeader
@@ -100,9 +101,9 @@ class Producers:
         """Remembers who wrote the marker that was noted last for this producer."""
         self.states[header.producer_id].coordinator_epoch = coordinator_epoch
 
-    def expire(self, before: int) -> None:
-        """Forgets producers whose last batch is older than `before` (ms since the epoch)."""
-        for producer_id in [i for i, s in self.states.items() if s.last_timestamp < before]:
+    def expire(self, before: int, keep: Container[int] = ()) -> None:
+        """Forgets producers whose last batch is older than `before` (ms since the epoch), but not those in `keep`."""
+        for producer_id in [i for i, s in self.states.items() if s.last_timestamp < before and i not in keep]:
             del self.states[producer_id]
 
     def last_offsets(self) -> dict[int, tuple[int, int]]:

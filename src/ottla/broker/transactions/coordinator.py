@@ -18,6 +18,7 @@ from typing import Protocol
 
 from ottla.broker.log.control import Marker
 from ottla.broker.log.flusher import Syncable
+from ottla.broker.log.journal import Journal
 from ottla.broker.transactions.register import Register
 from ottla.broker.transactions.transaction import (
     EPOCH_LAST,
@@ -195,7 +196,7 @@ class TransactionCoordinator:
 
     def add(
         self, one: Transaction, epoch: int, partitions: set[Partition], groups: set[str], version: int
-    ) -> Syncable | None:
+    ) -> Journal | None:
         """Takes partitions and groups into a producer's transaction, and begins it if there is none.
 
         Returns:
