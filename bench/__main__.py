@@ -10,10 +10,12 @@ from pathlib import Path
 from bench.report import Report
 
 BENCHES = {
+    "broker": "the embedded broker beside Apache Kafka: throughput, latency, transactions, start, memory, restart",
     "demo": "the shop at full rate: orders per second through all services, time to the first shipped order, memory",
     "serde": "Avro codecs side by side: microseconds per message, and ratios to fastavro, confluent, msgspec JSON",
     "startup": "what a user waits for: import, `ottla --help`, size of a base install, the broker's first answer",
 }
+PARTS = ("produce", "consume", "transactions", "latency", "start", "restart")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -29,6 +31,11 @@ def main() -> int:
     parser.add_argument(
         "--orders", type=Path, help="demo: a file in the Online Retail columns instead of the sample day"
     )
+    parser.add_argument(
+        "--only", nargs="+", metavar="PART", choices=PARTS, default=PARTS, help=f"broker: of {', '.join(PARTS)}"
+    )
+    parser.add_argument("--restart-gb", type=float, default=1.0, help="broker: data to restart with (default 1 GB)")
+    parser.add_argument("--restart-partitions", type=int, default=1000, help="broker: in so many (default 1000)")
     options = parser.parse_args()
     report: Report = importlib.import_module(f"bench.{options.name}").run(options)
     if options.save:
