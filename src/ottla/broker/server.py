@@ -30,13 +30,13 @@ from ottla.broker.listener import OPEN, Listener, listen, listener_configs
 from ottla.broker.log.open_files import FILES
 from ottla.broker.loop import Loop
 from ottla.broker.security.memory import RequestMemory
+from ottla.broker.security.service import ListenerSecurity, add_first_users
 from ottla.broker.wire.schema import Message
 from ottla.errors import BrokerError, DataFolderLocked
 
 if TYPE_CHECKING:
     from ottla.broker.http_port import HttpPort
     from ottla.broker.security.config import ListenerConfig
-    from ottla.broker.security.service import ListenerSecurity
 
 logger = logging.getLogger("ottla.broker")
 
@@ -89,6 +89,8 @@ class Server:
         self.config = config
         self.loop = Loop()
         self.broker = Broker(config, folder, self.loop, self._failed)
+        if config.security is not None:
+            add_first_users(self.broker, config.security)
         self.listeners = [
             Listener(one, sock, self._security(one))
             for one, sock in zip(listener_configs(config), sockets, strict=True)
@@ -161,8 +163,6 @@ class Server:
     def _security(self, config: ListenerConfig) -> ListenerSecurity | None:
         if config.protocol == "PLAINTEXT":
             return None
-        from ottla.broker.security.service import ListenerSecurity
-
         return ListenerSecurity(config, self.config.security or OPEN, self.broker)
 
     def _watch_listener(self, listener: Listener) -> None:
@@ -222,7 +222,7 @@ class Server:
 
 
 def _say_settings(config: BrokerConfig, folder: Path, port: int) -> None:
-    """Logs the version and the settings that differ from their defaults; never those of security, which hold secrets."""
+    """Logs the version and the settings that are not the defaults; never those of security, which hold secrets."""
     if not logger.isEnabledFor(logging.INFO):
         return
     settings = {

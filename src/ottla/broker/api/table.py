@@ -9,20 +9,30 @@ from collections.abc import Callable
 from types import ModuleType
 
 from ottla.broker.api import (
+    add_offsets_to_txn,
+    add_partitions_to_txn,
     alter_configs,
+    alter_user_scram_credentials,
     api_versions,
     consumer_group_describe,
     consumer_group_heartbeat,
+    create_acls,
     create_partitions,
     create_topics,
+    delete_acls,
     delete_groups,
     delete_records,
     delete_topics,
+    describe_acls,
     describe_cluster,
     describe_configs,
     describe_groups,
     describe_log_dirs,
+    describe_producers,
     describe_topic_partitions,
+    describe_transactions,
+    describe_user_scram_credentials,
+    end_txn,
     fetch,
     find_coordinator,
     heartbeat,
@@ -32,6 +42,7 @@ from ottla.broker.api import (
     leave_group,
     list_groups,
     list_offsets,
+    list_transactions,
     metadata,
     offset_commit,
     offset_delete,
@@ -41,6 +52,8 @@ from ottla.broker.api import (
     sasl_authenticate,
     sasl_handshake,
     sync_group,
+    txn_offset_commit,
+    write_txn_markers,
 )
 from ottla.broker.broker import Broker
 from ottla.broker.connection import Call
@@ -81,6 +94,19 @@ _MODULES: tuple[ModuleType, ...] = (
     describe_topic_partitions,
     sasl_handshake,
     sasl_authenticate,
+    create_acls,
+    describe_acls,
+    delete_acls,
+    describe_user_scram_credentials,
+    alter_user_scram_credentials,
+    add_partitions_to_txn,
+    add_offsets_to_txn,
+    end_txn,
+    write_txn_markers,
+    txn_offset_commit,
+    describe_producers,
+    describe_transactions,
+    list_transactions,
 )
 
 HANDLERS: dict[int, tuple[Api, Handler]] = {module.API.key: (module.API, module.handle) for module in _MODULES}

@@ -38,6 +38,9 @@ class Authorizer:
 
     configured = False
 
+    def changed(self) -> None:
+        """To be called after every change of the ACLs."""
+
     def allows(
         self, call: Call, operation: Operation, resource: ResourceType, name: str, *, quiet: bool = False
     ) -> bool:
@@ -84,7 +87,6 @@ class AclAuthorizer(Authorizer):
         self._remembered: dict[tuple[str, str, Operation, ResourceType, str], tuple[bool, str]] = {}
 
     def changed(self) -> None:
-        """To be called after every change of the ACLs."""
         self._remembered.clear()
 
     def allows(

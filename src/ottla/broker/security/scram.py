@@ -15,17 +15,11 @@ import secrets
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
+from ottla.broker.security.credentials import HASHES, ITERATIONS_MIN, MECHANISMS, SALT_BYTES, Credential
 from ottla.broker.security.exchange import INVALID_CREDENTIALS, AuthenticationFailed, Exchange
 
-ITERATIONS_MIN, ITERATIONS_MAX = 4096, 16384
-MECHANISMS = {"SCRAM-SHA-256": 1, "SCRAM-SHA-512": 2}
-HASHES = {1: "sha256", 2: "sha512"}
-NAMES = {number: name for name, number in MECHANISMS.items()}
 NONCE_BYTES = 24
-SALT_BYTES = 16
 
 _FIRST = re.compile(
     r"(?P<gs2>n,(?:a=(?P<authzid>[^,\0]*))?,)(?P<bare>n=(?P<name>[^,\0]+),r=(?P<nonce>[!-+\--~]+)(?P<more>,.*)?)"
@@ -35,42 +29,6 @@ _FINAL = re.compile(
 )
 
 _SECRET = secrets.token_bytes(32)
-
-
-@dataclass(frozen=True)
-class Credential:
-    """What is kept of a password. All but the number of iterations are bytes."""
-
-    salt: bytes
-    stored_key: bytes
-    server_key: bytes
-    iterations: int
-
-    def __repr__(self) -> str:
-        return f"Credential(iterations={self.iterations})"
-
-    @classmethod
-    def from_salted_password(cls, mechanism: int, salted: bytes, salt: bytes, iterations: int) -> Credential:
-        """From the salted password, the form in which the admin API hands passwords over."""
-        name = HASHES[mechanism]
-        client_key = hmac.digest(salted, b"Client Key", name)
-        stored_key = hashlib.new(name, client_key).digest()
-        return cls(salt, stored_key, hmac.digest(salted, b"Server Key", name), iterations)
-
-    @classmethod
-    def from_password(
-        cls, mechanism: int, password: str, iterations: int = ITERATIONS_MIN, salt: bytes | None = None
-    ) -> Credential:
-        salt = secrets.token_bytes(SALT_BYTES) if salt is None else salt
-        salted = hashlib.pbkdf2_hmac(HASHES[mechanism], password.encode(), salt, iterations)
-        return cls.from_salted_password(mechanism, salted, salt, iterations)
-
-    def to_json(self) -> list[Any]:
-        return [*(b64encode(part).decode() for part in (self.salt, self.stored_key, self.server_key)), self.iterations]
-
-    @classmethod
-    def from_json(cls, row: list[Any]) -> Credential:
-        return cls(b64decode(row[0]), b64decode(row[1]), b64decode(row[2]), row[3])
 
 
 Lookup = Callable[[str, int], Credential | None]  # by user name and mechanism

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from ottla.broker.security import audit
 from ottla.broker.security.config import ListenerConfig, SecurityConfig
 from ottla.broker.security.exchange import Exchange
-from ottla.broker.security.plain import PlainExchange
 from ottla.broker.security.resources import ANONYMOUS
 
 if TYPE_CHECKING:
@@ -53,6 +52,8 @@ class ListenerSecurity:
     def exchange(self, mechanism: str) -> Exchange:
         """A new authentication by one of the listener's mechanisms."""
         if mechanism == "PLAIN":
+            from ottla.broker.security.plain import PlainExchange
+
             assert self.config.sasl is not None
             return PlainExchange(self.config.sasl.users)
         if mechanism == "OAUTHBEARER":
@@ -89,3 +90,18 @@ class ListenerSecurity:
         self.failed()
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         audit.authenticated(listener=self.name, host=peer, mechanism="TLS", principal=None, fault=reason)
+
+
+def add_first_users(broker: Broker, security: SecurityConfig) -> None:
+    """Makes the users who are to be there from the start, unless they are. Raises OSError if that cannot be stored."""
+    if not security.first_users:
+        return
+    from ottla.broker.security.credentials import MECHANISMS, Credential
+
+    store = broker.catalog.security
+    for user in security.first_users:
+        number = MECHANISMS[user.mechanism]
+        if (user.name, number) not in store.credentials:
+            credential = Credential.from_password(number, user.password, user.iterations)
+            store.write(["scram", user.name, number, credential.to_json()])
+    broker.flusher.flush(broker.catalog.journal)

@@ -46,6 +46,7 @@ _EXACT = frozenset(
     }
 )
 _BEGIN = ("listener.name.", "sasl.", "ssl.")
+LOOPBACK = "127.0.0.1"
 AUTHORIZER = "StandardAuthorizer"
 _OAUTH_HANDLER = "OAuthBearerValidatorCallbackHandler"
 _ADDRESS = re.compile(r"(?P<name>[A-Za-z0-9_-]+)://(?P<host>\[[0-9A-Fa-f:.]+\]|[^:/\[\]]*):(?P<port>\d{1,5})")
@@ -164,7 +165,11 @@ class _Reader:
         tls = self._tls(listener) if listener.protocol.endswith("SSL") else None
         sasl = self._sasl(listener) if listener.protocol.startswith("SASL") else None
         del self.faults[before + 20 :]  # one slip can spoil a lot; twenty lines on one listener say enough
-        return replace(listener, tls=tls, sasl=sasl)
+        secured = replace(listener, tls=tls, sasl=sasl)
+        if not secured.host and not secured.is_secure and not self._flag("ottla.allow.insecure"):
+            # Kafka listens everywhere if no host is named; but an open broker must not be a slip of the pen.
+            return replace(secured, host=LOOPBACK)
+        return secured
 
     # TLS
 

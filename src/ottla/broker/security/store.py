@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ottla.broker.security.acls import Acl, Acls
-from ottla.broker.security.scram import Credential
+from ottla.broker.security.credentials import Credential
 
 Entry = list[Any]
 Entity = tuple[tuple[str, str | None], ...]  # sorted; a name of None is the default for its type
