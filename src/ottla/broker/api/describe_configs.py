@@ -1,14 +1,17 @@
-"""DescribeConfigs (32), versions 0 to 4: settings of topics (resource type 2) and of the broker (4).
+"""DescribeConfigs (32), versions 0 to 4: settings of topics (resource type 2), the broker (4) and groups (32).
 
 Synonyms and documentation where asked for. Errors: UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST (other types or nodes).
 """
 
 from __future__ import annotations
 
+from ottla.broker.api import group_settings
 from ottla.broker.api.configs import broker_entries, entries
+from ottla.broker.api.group_settings import GROUP_RESOURCE
 from ottla.broker.api.topics import BROKER_RESOURCE, TOPIC_RESOURCE
 from ottla.broker.broker import Broker
 from ottla.broker.connection import Call
+from ottla.broker.groups.refusal import Refused
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.messages.describe_configs import DESCRIBE_CONFIGS
 from ottla.broker.wire.schema import Message
@@ -32,6 +35,12 @@ def _describe(broker: Broker, call: Call, wanted: Message) -> Message:
         answer["configs"] = entries(topic.config, names, documented=call.body["include_documentation"])
     elif kind == BROKER_RESOURCE and name in ("", str(broker.config.node_id)):
         answer["configs"] = broker_entries(broker.config, names) if name else []
+    elif kind == GROUP_RESOURCE:
+        try:
+            documented = call.body["include_documentation"]
+            answer["configs"] = group_settings.entries(broker, name, names, documented=documented)
+        except Refused as refused:
+            return answer | {"error_code": refused.code, "error_message": str(refused)}
     else:
         message = f"Unexpected resource type {kind} or name {name!r}; this is broker {broker.config.node_id}."
         return answer | {"error_code": ErrorCode.INVALID_REQUEST, "error_message": message}
