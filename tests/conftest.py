@@ -53,7 +53,13 @@ def _count_for(request: pytest.FixtureRequest, server: str) -> None:
 
 
 def _embedded_broker() -> EmbeddedBroker:
-    return EmbeddedBroker(options={"auto_create_topics": False})
+    return EmbeddedBroker(
+        options={
+            "auto_create_topics": False,
+            "group_consumer_heartbeat_interval_ms": 200,
+            "group_consumer_min_session_timeout_ms": 1_000,
+        }
+    )
 
 
 @pytest.fixture(scope="session")

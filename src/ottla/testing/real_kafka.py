@@ -29,6 +29,10 @@ _PROPERTIES = {
     "share.coordinator.state.topic.min.isr": "1",
     # Quick and small: no wait for further members, few internal partitions, small buffers.
     "group.initial.rebalance.delay.ms": "0",
+    "group.consumer.assignment.interval.ms": "0",
+    "group.consumer.min.heartbeat.interval.ms": "100",
+    "group.consumer.heartbeat.interval.ms": "200",
+    "group.consumer.min.session.timeout.ms": "1000",
     "offsets.topic.num.partitions": "3",
     "transaction.state.log.num.partitions": "3",
     "share.coordinator.state.topic.num.partitions": "1",
@@ -46,8 +50,8 @@ _PROPERTIES = {
 class RealKafka(Broker):
     """One node of Apache Kafka in a small JVM. Ready in some seconds; needs Java 17 and Kafka's jars (`KafkaHome`).
 
-    Its settings are Kafka's own, except: one copy of everything, no wait for a group's further members, and topics are
-    not created by asking for them.
+    Its settings are Kafka's own, except: one copy of everything, no wait for a group's further members, quick heartbeats
+    of groups of the new protocol (which may be given short sessions), and topics are not created by asking for them.
 
     Args:
         data_dir: Where it keeps its data. None: a temporary folder, removed by `close()`.
