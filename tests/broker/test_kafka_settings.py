@@ -144,7 +144,7 @@ def test_all_faults_are_listed_with_their_lines(tmp_path: Path) -> None:
         "1: num.partitons: no such setting; did you mean num.partitions?",
         "2: num.partitions: 'six' is not a whole number",
         "4: auto.create.topics.enable: 'yes' is neither true nor false",
-        "5: log.cleanup.policy: 'shred': may hold only delete, compact",
+        "5: log.cleanup.policy: 'shred': String must be one of: compact, delete",
         "6: frobnicate: no such setting. Kafka has none of that name",
         "7: log.retention.hours: -2 is not from -1 to 2147483647",
         "8: log.dirs: '/a,/b': the embedded broker keeps everything in one folder; name one",

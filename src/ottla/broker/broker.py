@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ottla.broker import retention
+from ottla.broker.broker_configs import CLEANER_BACKOFF, broker_levels
 from ottla.broker.catalog import Catalog, Topic
 from ottla.broker.cleaner import Cleaner
 from ottla.broker.config import BrokerConfig
@@ -43,7 +44,7 @@ class Broker:
         self.loop = loop
         self.metrics = Metrics()
         self.port = config.port
-        self.catalog = Catalog(folder, broker_defaults(config))
+        self.catalog = Catalog(folder, broker_defaults(config), str(config.node_id))
         self.catalog.recover()
         self.flusher = Flusher(loop.post, failed)
         self.coordinator = Coordinator(config, folder, loop, self.durable, self.catalog)
@@ -66,7 +67,7 @@ class Broker:
             config.cleaner_dedupe_buffer_bytes,
         )
         if config.cleaner_enable:
-            self._every(config.cleaner_backoff_ms, self.cleaner.tick)
+            self._cleaning = loop.call_later(self._cleaner_backoff_s(), self._clean)
         unchecked = (segment for log in self._logs() for segment in log.segments)
         self.scrubber = Scrubber(unchecked, self._damaged, config.scrub_bytes_per_second)
         self.scrubber.start()
@@ -157,6 +158,20 @@ class Broker:
 
     def _logs(self) -> Iterator[PartitionLog]:
         return (log for _, _, log in self.catalog.logs())
+
+    def _cleaner_backoff_s(self) -> float:
+        levels = broker_levels(CLEANER_BACKOFF, self.catalog.broker_settings, self.catalog.node)
+        return int(levels[0].value or 0) / 1000 if levels else self.config.cleaner_backoff_ms / 1000
+
+    def settings_changed(self) -> None:
+        """Takes changed settings of the broker into force; those of topics are in force already."""
+        if self.config.cleaner_enable:
+            self._cleaning.cancel()
+            self._clean()
+
+    def _clean(self) -> None:
+        self._cleaning = self.loop.call_later(max(self._cleaner_backoff_s(), 0.01), self._clean)
+        self.cleaner.tick()
 
     def _configured_logs(self) -> Iterator[tuple[TopicConfig, PartitionLog]]:
         return ((topic.config, log) for topic, _, log in self.catalog.logs())

@@ -6,6 +6,7 @@ Journal records:
     ["delete", id hex]
     ["start", id hex, partition, offset]             records before the offset are deleted
     ["producer", id]                                 producer ids below this may have been given out
+    ["broker", id or "", {settings}]                 what was set of a broker, or of all, while it ran
 and those of `security/store.py`.
 """
 
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ottla.broker import broker_configs
 from ottla.broker.log.journal import Entry, Journal
 from ottla.broker.log.partition_log import PartitionLog
 from ottla.broker.security.store import SecurityStore
@@ -65,7 +67,7 @@ class Catalog:
     Changes are written to the journal at once; the caller asks the flusher to make them durable before answering.
     """
 
-    def __init__(self, folder: Path, defaults: dict[str, str]) -> None:
+    def __init__(self, folder: Path, defaults: dict[str, str], node: str = "1") -> None:
         self.folder = folder
         self.logs_folder = folder / "logs"
         self.logs_folder.mkdir(exist_ok=True)
@@ -73,7 +75,10 @@ class Catalog:
         self.by_id: dict[bytes, Topic] = {}
         self.changes = 0  # counts what happens to topics, so that groups notice
         self.cluster_id = ""
-        self._defaults = defaults
+        self.node = node
+        self.static_defaults = defaults
+        self.broker_settings = {key: dict(settings) for key, settings in broker_configs.INITIAL.items()}
+        self.defaults = dict(defaults)  # of topic settings, as they are in force; all topics share it
         self._producer_ids_reserved = 0
         self._next_producer_id = 0
         self._starts: dict[tuple[bytes, int], int] = {}
@@ -108,6 +113,18 @@ class Catalog:
         values = topic.config.values if settings is None else settings
         self.journal.append(["topic", topic.name, topic.id.hex(), count, values])
         self._put(topic.name, topic.id, count, values)
+
+    def change_broker(self, key: str, settings: dict[str, str]) -> None:
+        """Replaces what was set of a broker (by its id) or of all ("") while it ran. Raises OSError."""
+        self.journal.append(["broker", key, settings])
+        self._set_broker(key, settings)
+
+    def _set_broker(self, key: str, settings: dict[str, str]) -> None:
+        self.broker_settings[key] = settings
+        self.defaults.clear()
+        self.defaults.update(broker_configs.topic_defaults(self.static_defaults, self.broker_settings, self.node))
+        for topic in self.topics.values():
+            topic.config.refresh()
 
     def delete(self, topic: Topic) -> None:
         """Forgets a topic. Its files are the caller's to destroy, once nothing uses them."""
@@ -145,7 +162,7 @@ class Catalog:
         self.changes += 1
         topic = self.by_id.get(topic_id)
         if topic is None:
-            topic = Topic(name, topic_id, TopicConfig(settings, self._defaults))
+            topic = Topic(name, topic_id, TopicConfig(settings, self.defaults))
             self.topics[name] = self.by_id[topic_id] = topic
         else:
             topic.config.values = settings
@@ -173,6 +190,8 @@ class Catalog:
             self._deleted.add(entry[1])
         elif kind == "start":
             self._starts[bytes.fromhex(entry[1]), entry[2]] = entry[3]
+        elif kind == "broker":
+            self._set_broker(entry[1], entry[2])
         elif kind == "producer":
             self._producer_ids_reserved = entry[1]
         else:
@@ -181,6 +200,8 @@ class Catalog:
     def _snapshot(self) -> Iterator[list[Any]]:
         yield ["cluster", self.cluster_id]
         yield ["producer", self._producer_ids_reserved]
+        for key, settings in self.broker_settings.items():
+            yield ["broker", key, settings]
         for topic in self.topics.values():
             yield ["topic", topic.name, topic.id.hex(), len(topic.partitions), topic.config.values]
         for (topic_id, index), offset in self._starts.items():

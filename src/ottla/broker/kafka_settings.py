@@ -219,7 +219,7 @@ def _topic_default(name: str, value: str) -> tuple[str, str]:
         value = str(number(0)(value) * times)
     fault = topic_configs.SETTINGS[topic_name].fault(value)
     if fault:
-        raise ValueError(f"{value!r}: {fault}")
+        raise ValueError(f"{value!r}: {fault.partition(': ')[2] or fault}")
     return topic_name, value
 
 

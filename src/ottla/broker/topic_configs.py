@@ -13,125 +13,154 @@ compression.type is validated and stored; batches are kept as the producer compr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ottla.broker.config import BrokerConfig
+from ottla.broker.setting_types import (
+    BOOLEAN,
+    DOUBLE,
+    INT,
+    INT64_MAX,
+    LIST,
+    LONG,
+    STRING,
+    Setting,
+    any_of,
+    boolean,
+    gzip_level,
+    no_remote_storage,
+    one_of,
+    ratio,
+    replicas,
+    whole,
+    words,
+)
 
-Validator = Callable[[str], str | None]  # gives what is wrong, or None
-INT32_MAX = 2**31 - 1
-INT64_MAX = 2**63 - 1
-
-# Types of a setting as DescribeConfigs answers them.
-BOOLEAN, STRING, INT, LONG, DOUBLE, LIST = 1, 2, 3, 5, 6, 7
-
-
-@dataclass(frozen=True)
-class Setting:
-    name: str
-    kind: int
-    default: str
-    fault: Validator
-    doc: str
-
-
-def _number(low: int, high: int) -> Validator:
-    def fault(text: str) -> str | None:
-        try:
-            value = int(text)
-        except ValueError:
-            return "not a number"
-        return None if low <= value <= high else f"must be from {low} to {high}"
-
-    return fault
+INTERNAL_SEGMENT_BYTES = "internal.segment.bytes"  # Kafka's own way round the least segment.bytes, for tests
+_FOREVER = str(INT64_MAX)
+_REMOTE = "Stored; there is no remote storage."
+_IDLE = "Stored, not acted on."
+_COMPRESSION = one_of("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")
 
 
-def _ratio(text: str) -> str | None:
-    try:
-        return None if 0 <= float(text) <= 1 else "must be from 0 to 1"
-    except ValueError:
-        return "not a number"
+def _int(name: str, default: str, low: int, doc: str, *broker_names: str, high: int | None = None) -> Setting:
+    return Setting(name, INT, default, whole(INT, low, high), doc, broker_names)
 
 
-def _one_of(*choices: str) -> Validator:
-    return lambda text: None if text in choices else f"must be one of {', '.join(choices)}"
+def _long(name: str, default: str, low: int | None, doc: str, *broker_names: str) -> Setting:
+    return Setting(name, LONG, default, whole(LONG, low), doc, broker_names)
 
 
-def _any_of(*choices: str) -> Validator:
-    def fault(text: str) -> str | None:
-        unknown = [word for word in text.split(",") if word.strip() not in choices]
-        return f"may hold only {', '.join(choices)}" if unknown else None
-
-    return fault
+def _timed(name: str, default: str, low: int, doc: str, broker_name: str, hours: tuple[str, str]) -> Setting:
+    return Setting(name, LONG, default, whole(LONG, low), doc, (broker_name,), hours)
 
 
-def _anything(_: str) -> str | None:
-    return None
+def _bool(name: str, doc: str, *broker_names: str) -> Setting:
+    return Setting(name, BOOLEAN, "false", boolean, doc, broker_names)
 
 
-_BOOL = _one_of("true", "false")
-_POSITIVE = _number(0, INT64_MAX)
-_COUNT = _number(0, INT32_MAX)
+_ALL = (
+    Setting(
+        "cleanup.policy",
+        LIST,
+        "delete",
+        any_of("compact", "delete"),
+        "What becomes of old records.",
+        ("log.cleanup.policy",),
+    ),
+    Setting("compression.gzip.level", INT, "-1", gzip_level, _IDLE, ("compression.gzip.level",)),
+    _int("compression.lz4.level", "9", 1, _IDLE, "compression.lz4.level", high=17),
+    Setting(
+        "compression.type",
+        STRING,
+        "producer",
+        _COMPRESSION,
+        "Stored; batches stay as produced.",
+        ("compression.type",),
+    ),
+    _int("compression.zstd.level", "3", -131072, _IDLE, "compression.zstd.level", high=22),
+    _long(
+        "delete.retention.ms",
+        "86400000",
+        0,
+        "How long tombstones stay after compaction.",
+        "log.cleaner.delete.retention.ms",
+    ),
+    _long("file.delete.delay.ms", "60000", 0, "Stored; files are deleted at once.", "log.segment.delete.delay.ms"),
+    _long("flush.messages", _FOREVER, 1, "Stored; see the flush policy.", "log.flush.interval.messages"),
+    _long("flush.ms", _FOREVER, 0, "Stored; see the flush policy."),
+    Setting("follower.replication.throttled.replicas", LIST, "", replicas, "Stored; there are no followers."),
+    _int("index.interval.bytes", "4096", 0, _IDLE, "log.index.interval.bytes"),
+    Setting("leader.replication.throttled.replicas", LIST, "", replicas, "Stored; there are no followers."),
+    _long("local.retention.bytes", "-2", -2, _REMOTE, "log.local.retention.bytes"),
+    _long("local.retention.ms", "-2", -2, _REMOTE, "log.local.retention.ms"),
+    _long("max.compaction.lag.ms", _FOREVER, 1, "When a record is due.", "log.cleaner.max.compaction.lag.ms"),
+    _int("max.message.bytes", "1048588", 0, "The largest record batch that is accepted.", "message.max.bytes"),
+    _long(
+        "message.timestamp.after.max.ms",
+        "3600000",
+        0,
+        "How far ahead of the clock a record may be.",
+        "log.message.timestamp.after.max.ms",
+    ),
+    _long(
+        "message.timestamp.before.max.ms",
+        _FOREVER,
+        0,
+        "How far behind the clock it may be.",
+        "log.message.timestamp.before.max.ms",
+    ),
+    Setting(
+        "message.timestamp.type",
+        STRING,
+        "CreateTime",
+        one_of("CreateTime", "LogAppendTime"),
+        "Whose clock stamps records.",
+        ("log.message.timestamp.type",),
+    ),
+    Setting(
+        "min.cleanable.dirty.ratio",
+        DOUBLE,
+        "0.5",
+        ratio,
+        "How much of a log is dirty when it is compacted.",
+        ("log.cleaner.min.cleanable.ratio",),
+    ),
+    _long(
+        "min.compaction.lag.ms",
+        "0",
+        0,
+        "How long a record is safe from compaction.",
+        "log.cleaner.min.compaction.lag.ms",
+    ),
+    _int("min.insync.replicas", "1", 1, "Stored; the one copy is always in sync.", "min.insync.replicas"),
+    _bool("preallocate", _IDLE, "log.preallocate"),
+    _bool("remote.log.copy.disable", _REMOTE),
+    _bool("remote.log.delete.on.disable", _REMOTE),
+    Setting("remote.storage.enable", BOOLEAN, "false", no_remote_storage, "There is no remote storage."),
+    _long("retention.bytes", "-1", None, "A partition's size above which old segments go.", "log.retention.bytes"),
+    _timed(
+        "retention.ms",
+        "604800000",
+        -1,
+        "The age at which a segment goes.",
+        "log.retention.ms",
+        ("log.retention.hours", "168"),
+    ),
+    _int("segment.bytes", "1073741824", 1 << 20, "The size at which a new segment begins.", "log.segment.bytes"),
+    _int("segment.index.bytes", "10485760", 4, _IDLE, "log.index.size.max.bytes"),
+    _timed("segment.jitter.ms", "0", 0, _IDLE, "log.roll.jitter.ms", ("log.roll.jitter.hours", "0")),
+    _timed(
+        "segment.ms", "604800000", 1, "The age at which a new segment begins.", "log.roll.ms", ("log.roll.hours", "168")
+    ),
+    _bool("unclean.leader.election.enable", "Stored; there is one node.", "unclean.leader.election.enable"),
+)
+SETTINGS: dict[str, Setting] = {setting.name: setting for setting in _ALL}
+_HIDDEN = {INTERNAL_SEGMENT_BYTES: _int(INTERNAL_SEGMENT_BYTES, "", 1, "For tests.")}
 
-SETTINGS: dict[str, Setting] = {
-    setting.name: setting
-    for setting in (
-        Setting("cleanup.policy", LIST, "delete", _any_of("delete", "compact"), "What becomes of old records."),
-        Setting(
-            "compression.type",
-            STRING,
-            "producer",
-            _one_of("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"),
-            "Stored; batches stay as produced.",
-        ),
-        Setting("compression.gzip.level", INT, "-1", _number(-1, 9), "Stored, not acted on."),
-        Setting("compression.lz4.level", INT, "9", _number(1, 17), "Stored, not acted on."),
-        Setting("compression.zstd.level", INT, "3", _number(-131072, 22), "Stored, not acted on."),
-        Setting("delete.retention.ms", LONG, "86400000", _POSITIVE, "How long tombstones stay after compaction."),
-        Setting("file.delete.delay.ms", LONG, "60000", _POSITIVE, "Stored; files are deleted at once."),
-        Setting(
-            "flush.messages", LONG, str(INT64_MAX), _number(1, INT64_MAX), "Stored; see the broker's flush policy."
-        ),
-        Setting("flush.ms", LONG, str(INT64_MAX), _POSITIVE, "Stored; see the broker's flush policy."),
-        Setting("follower.replication.throttled.replicas", LIST, "", _anything, "Stored; there are no followers."),
-        Setting("index.interval.bytes", INT, "4096", _COUNT, "Stored, not acted on."),
-        Setting("leader.replication.throttled.replicas", LIST, "", _anything, "Stored; there are no followers."),
-        Setting("local.retention.bytes", LONG, "-2", _number(-2, INT64_MAX), "Stored; there is no remote storage."),
-        Setting("local.retention.ms", LONG, "-2", _number(-2, INT64_MAX), "Stored; there is no remote storage."),
-        Setting("max.compaction.lag.ms", LONG, str(INT64_MAX), _number(1, INT64_MAX), "When a record is due."),
-        Setting("max.message.bytes", INT, "1048588", _COUNT, "The largest record batch that is accepted."),
-        Setting(
-            "message.timestamp.after.max.ms", LONG, "3600000", _POSITIVE, "How far ahead of the clock a record may be."
-        ),
-        Setting(
-            "message.timestamp.before.max.ms", LONG, str(INT64_MAX), _POSITIVE, "How far behind the clock it may be."
-        ),
-        Setting(
-            "message.timestamp.type",
-            STRING,
-            "CreateTime",
-            _one_of("CreateTime", "LogAppendTime"),
-            "Whose clock stamps records.",
-        ),
-        Setting("min.cleanable.dirty.ratio", DOUBLE, "0.5", _ratio, "How much of a log is dirty when it is compacted."),
-        Setting("min.compaction.lag.ms", LONG, "0", _POSITIVE, "How long a record is safe from compaction."),
-        Setting("min.insync.replicas", INT, "1", _number(1, INT32_MAX), "Stored; the one copy is always in sync."),
-        Setting("preallocate", BOOLEAN, "false", _BOOL, "Stored, not acted on."),
-        Setting("remote.log.copy.disable", BOOLEAN, "false", _BOOL, "Stored; there is no remote storage."),
-        Setting("remote.log.delete.on.disable", BOOLEAN, "false", _BOOL, "Stored; there is no remote storage."),
-        Setting("remote.storage.enable", BOOLEAN, "false", _one_of("false"), "There is no remote storage."),
-        Setting(
-            "retention.bytes", LONG, "-1", _number(-1, INT64_MAX), "A partition's size above which old segments go."
-        ),
-        Setting("retention.ms", LONG, "604800000", _number(-1, INT64_MAX), "The age at which a segment goes."),
-        Setting("segment.bytes", INT, "1073741824", _number(14, INT32_MAX), "The size at which a new segment begins."),
-        Setting("segment.index.bytes", INT, "10485760", _number(4, INT32_MAX), "Stored; the index is in memory."),
-        Setting("segment.jitter.ms", LONG, "0", _POSITIVE, "Stored, not acted on."),
-        Setting("segment.ms", LONG, "604800000", _number(1, INT64_MAX), "The age at which a new segment begins."),
-        Setting("unclean.leader.election.enable", BOOLEAN, "false", _BOOL, "Stored; there is one node."),
-    )
-}
+# The broker's name of a default that may be changed while it runs -> the topic setting.
+BY_BROKER_NAME: dict[str, Setting] = {name: setting for setting in _ALL for name in setting.broker_names}
 
 
 def broker_defaults(config: BrokerConfig) -> dict[str, str]:
@@ -145,18 +174,33 @@ def broker_defaults(config: BrokerConfig) -> dict[str, str]:
     }
 
 
+def setting_fault(name: str, value: str | None) -> str | None:
+    """What is wrong with one setting given for a topic, in words; None if nothing is."""
+    if value is None:
+        return f"Null value not supported for topic configs: {name}"
+    setting = SETTINGS.get(name) or _HIDDEN.get(name)
+    return setting.fault(value) if setting else f"Unknown topic config name: {name}"
+
+
 def faults(values: Iterable[tuple[str, str | None]]) -> str | None:
     """What is wrong with settings given for a topic, in words; None if nothing is."""
-    for name, value in values:
-        setting = SETTINGS.get(name)
-        if setting is None:
-            return f"Unknown topic config name: {name}"
-        if value is None:
-            return f"Null value not supported for topic configs: {name}"
-        fault = setting.fault(value)
+    given = dict(values)
+    for name, value in given.items():
+        fault = setting_fault(name, value)
         if fault:
-            return f"Invalid value {value} for configuration {name}: {fault}"
-    return None
+            return fault
+    return lag_fault({name: value for name, value in given.items() if value is not None}, {})
+
+
+def lag_fault(values: Mapping[str, str], defaults: Mapping[str, str]) -> str | None:
+    """Whether records would have to be compacted before they may be."""
+    low, high = (
+        int(values.get(name) or defaults.get(name) or SETTINGS[name].default)
+        for name in ("min.compaction.lag.ms", "max.compaction.lag.ms")
+    )
+    if low <= high:
+        return None
+    return f"conflict topic config setting min.compaction.lag.ms ({low}) > max.compaction.lag.ms ({high})"
 
 
 class TopicConfig:
@@ -195,15 +239,15 @@ class TopicConfig:
 
     def refresh(self) -> None:
         """Takes changed values into force."""
-        policies = [word.strip() for word in self.get("cleanup.policy").split(",")]
+        policies = words(self.get("cleanup.policy"))
         self.compact = "compact" in policies
         self.delete = "delete" in policies
-        self.log_append_time = self.get("message.timestamp.type") == "LogAppendTime"
+        self.log_append_time = self.get("message.timestamp.type").strip() == "LogAppendTime"
         number: Any = lambda name: int(self.get(name))  # noqa: E731
         self.max_message_bytes: int = number("max.message.bytes")
         self.retention_bytes: int = number("retention.bytes")
         self.retention_ms: int = number("retention.ms")
-        self.segment_bytes: int = number("segment.bytes")
+        self.segment_bytes: int = int(self.values.get(INTERNAL_SEGMENT_BYTES) or self.get("segment.bytes"))
         self.delete_retention_ms: int = number("delete.retention.ms")
         self.min_compaction_lag_ms: int = number("min.compaction.lag.ms")
         self.max_compaction_lag_ms: int = number("max.compaction.lag.ms")

@@ -4,39 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ottla.broker.broker_configs import (
+    CLUSTER,
+    FROM_BROKER_FILE,
+    FROM_CLUSTER,
+    FROM_DEFAULT,
+    FROM_TOPIC,
+    OWN,
+    Level,
+    broker_levels,
+    is_dynamic,
+    kind_of,
+    topic_levels,
+)
+from ottla.broker.catalog import Catalog
 from ottla.broker.config import BrokerConfig
-from ottla.broker.topic_configs import BOOLEAN, INT, LIST, LONG, SETTINGS, STRING, TopicConfig
+from ottla.broker.setting_types import BOOLEAN, INT, LIST, LONG, STRING
+from ottla.broker.topic_configs import BY_BROKER_NAME, SETTINGS, TopicConfig
 from ottla.broker.wire.schema import Message
 
-# Where a value comes from.
-FROM_TOPIC, FROM_BROKER_FILE, FROM_DEFAULT = 1, 4, 5
 
-SYNONYMS = {
-    "max.message.bytes": "message.max.bytes",
-    "retention.ms": "log.retention.ms",
-    "retention.bytes": "log.retention.bytes",
-    "segment.bytes": "log.segment.bytes",
-}
-
-
-def entries(config: TopicConfig, names: Iterable[str] | None = None, *, documented: bool = False) -> list[Message]:
+def entries(
+    catalog: Catalog, config: TopicConfig, names: Iterable[str] | None = None, *, documented: bool = False
+) -> list[Message]:
     """A topic's settings, all or those named."""
     wanted = set(names) if names is not None else None
     answers: list[Message] = []
     for setting in SETTINGS.values():
         if wanted is not None and setting.name not in wanted:
             continue
-        source = FROM_DEFAULT
-        synonyms = [
-            {"name": SYNONYMS.get(setting.name, setting.name), "value": setting.default, "source": FROM_DEFAULT}
-        ]
-        default = config.defaults.get(setting.name, setting.default)
-        if default != setting.default:
-            source = FROM_BROKER_FILE
-            synonyms.insert(0, {"name": SYNONYMS.get(setting.name, setting.name), "value": default, "source": source})
-        if setting.name in config.values:
-            source = FROM_TOPIC
-            synonyms.insert(0, {"name": setting.name, "value": config.values[setting.name], "source": source})
+        levels = topic_levels(setting, config.values, catalog.static_defaults, catalog.broker_settings, catalog.node)
+        source = levels[0].source if levels else FROM_DEFAULT
         answers.append(
             {
                 "name": setting.name,
@@ -45,14 +43,37 @@ def entries(config: TopicConfig, names: Iterable[str] | None = None, *, document
                 "config_source": source,
                 "config_type": setting.kind,
                 "documentation": setting.doc if documented else None,
-                "synonyms": synonyms,
+                "synonyms": [level._asdict() for level in levels],
             }
         )
     return answers
 
 
-def broker_entries(config: BrokerConfig, names: Iterable[str] | None = None) -> list[Message]:
-    """The broker's own settings under Kafka's names; none can be changed while it runs."""
+def cluster_entries(catalog: Catalog, names: Iterable[str] | None = None) -> list[Message]:
+    """What was set for all brokers while they ran."""
+    wanted = set(names) if names is not None else None
+    return [
+        _dynamic_entry(name, [Level(name, value, FROM_CLUSTER)])
+        for name, value in catalog.broker_settings.get(CLUSTER, {}).items()
+        if wanted is None or name in wanted
+    ]
+
+
+def _dynamic_entry(name: str, levels: list[Level]) -> Message:
+    return {
+        "name": name,
+        "value": levels[0].value,
+        "read_only": False,
+        "is_default": False,
+        "config_source": levels[0].source,
+        "config_type": kind_of(name),
+        "synonyms": [level._asdict() for level in levels],
+    }
+
+
+def broker_entries(catalog: Catalog, config: BrokerConfig, names: Iterable[str] | None = None) -> list[Message]:
+    """The broker's own settings under Kafka's names."""
+    wanted = set(names) if names is not None else None
     values: list[tuple[str, str, int]] = [
         ("advertised.listeners", f"PLAINTEXT://{config.host}:{config.port}", STRING),
         ("auto.create.topics.enable", str(config.auto_create_topics).lower(), BOOLEAN),
@@ -83,16 +104,30 @@ def broker_entries(config: BrokerConfig, names: Iterable[str] | None = None) -> 
         ("offsets.retention.minutes", str(config.offsets_retention_ms // 60_000), INT),
         ("socket.request.max.bytes", str(config.request_max_bytes), INT),
     ]
-    wanted = set(names) if names is not None else None
-    return [
-        {
-            "name": name,
-            "value": value,
-            "read_only": True,
-            "is_default": False,
-            "config_source": FROM_BROKER_FILE,
-            "config_type": kind,
-        }
-        for name, value, kind in values
-        if wanted is None or name in wanted
-    ]
+    answers: list[Message] = []
+    for name, value, kind in values:
+        if wanted is None or name in wanted:
+            static = Level(name, value, FROM_BROKER_FILE)
+            levels = [*broker_levels(name, catalog.broker_settings, catalog.node), static]
+            answers.append(_dynamic_entry(name, levels) | {"read_only": not is_dynamic(name), "config_type": kind})
+    answers += _changeable_entries(catalog, wanted, {name for name, _, _ in values})
+    return answers
+
+
+def _changeable_entries(catalog: Catalog, wanted: set[str] | None, listed: set[str]) -> list[Message]:
+    """The settings that may change while the broker runs, and all that was set of the others."""
+    defaults: dict[str, Level] = {}
+    for name, setting in BY_BROKER_NAME.items():
+        static = catalog.static_defaults.get(setting.name, setting.default)
+        source = FROM_DEFAULT if static == setting.default else FROM_BROKER_FILE
+        defaults[name] = Level(name, static, source)
+    defaults |= {name: Level(name, own.default, FROM_DEFAULT) for name, own in OWN.items()}
+    set_names = {name for settings in catalog.broker_settings.values() for name in settings}
+    answers: list[Message] = []
+    for name in sorted((defaults.keys() | set_names) - listed):
+        if wanted is None or name in wanted:
+            levels = broker_levels(name, catalog.broker_settings, catalog.node)
+            levels += [defaults[name]] if name in defaults else []
+            if levels:
+                answers.append(_dynamic_entry(name, levels))
+    return answers

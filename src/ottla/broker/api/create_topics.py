@@ -70,10 +70,10 @@ def _create(broker: Broker, wanted: Message, validate_only: bool) -> Message:
     settings = {key: value for key, value in given if value is not None}
     answer: Message = {"name": name, "num_partitions": partitions, "replication_factor": 1}
     if validate_only:
-        config = TopicConfig(settings, topic_configs.broker_defaults(broker.config))
+        config = TopicConfig(settings, broker.catalog.defaults)
     else:
         topic = broker.catalog.create(name, partitions, settings)
         answer["topic_id"] = topic.id
         config = topic.config
-    answer["configs"] = entries(config)
+    answer["configs"] = entries(broker.catalog, config)
     return answer

@@ -6,10 +6,11 @@ Synonyms and documentation where asked for. Errors: UNKNOWN_TOPIC_OR_PARTITION, 
 from __future__ import annotations
 
 from ottla.broker.api import group_settings
-from ottla.broker.api.configs import broker_entries, entries
+from ottla.broker.api.configs import broker_entries, cluster_entries, entries
 from ottla.broker.api.group_settings import GROUP_RESOURCE
 from ottla.broker.api.topics import BROKER_RESOURCE, TOPIC_RESOURCE
 from ottla.broker.broker import Broker
+from ottla.broker.catalog import name_fault
 from ottla.broker.connection import Call
 from ottla.broker.groups.refusal import Refused
 from ottla.broker.wire.errors import ErrorCode
@@ -28,13 +29,25 @@ def _describe(broker: Broker, call: Call, wanted: Message) -> Message:
     answer: Message = {"resource_type": kind, "resource_name": name, "configs": []}
     names = wanted["configuration_keys"]
     if kind == TOPIC_RESOURCE:
+        fault = name_fault(name)
+        if fault:
+            return answer | {"error_code": ErrorCode.INVALID_TOPIC_EXCEPTION, "error_message": fault}
         topic = broker.catalog.topics.get(name)
         if topic is None:
-            code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-            return answer | {"error_code": code, "error_message": f"The topic '{name}' does not exist."}
-        answer["configs"] = entries(topic.config, names, documented=call.body["include_documentation"])
-    elif kind == BROKER_RESOURCE and name in ("", str(broker.config.node_id)):
-        answer["configs"] = broker_entries(broker.config, names) if name else []
+            return answer | {"error_code": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "error_message": ""}
+        answer["configs"] = entries(broker.catalog, topic.config, names, documented=call.body["include_documentation"])
+    elif kind == BROKER_RESOURCE:
+        node = broker.catalog.node
+        if name and not name.isdecimal():
+            message = f"Broker id must be an integer, but it is: {name}"
+            return answer | {"error_code": ErrorCode.INVALID_REQUEST, "error_message": message}
+        if name not in ("", node):
+            message = f"Unexpected broker id, expected {node} or empty string, but received {name}"
+            return answer | {"error_code": ErrorCode.INVALID_REQUEST, "error_message": message}
+        if name:
+            answer["configs"] = broker_entries(broker.catalog, broker.config, names)
+        else:
+            answer["configs"] = cluster_entries(broker.catalog, names)
     elif kind == GROUP_RESOURCE:
         try:
             documented = call.body["include_documentation"]
@@ -42,7 +55,7 @@ def _describe(broker: Broker, call: Call, wanted: Message) -> Message:
         except Refused as refused:
             return answer | {"error_code": refused.code, "error_message": str(refused)}
     else:
-        message = f"Unexpected resource type {kind} or name {name!r}; this is broker {broker.config.node_id}."
+        message = f"Unsupported resource type: {kind}"
         return answer | {"error_code": ErrorCode.INVALID_REQUEST, "error_message": message}
     if not call.body["include_synonyms"]:
         for entry in answer["configs"]:

@@ -11,7 +11,7 @@ from ottla.broker.broker import Broker
 from ottla.broker.config import BrokerConfig
 from ottla.broker.groups.group_configs import DOCS, SYNONYM_PREFIX, default, fault
 from ottla.broker.groups.refusal import Refused
-from ottla.broker.topic_configs import INT
+from ottla.broker.setting_types import INT
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.schema import Message
 
