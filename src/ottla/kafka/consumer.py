@@ -41,9 +41,7 @@ def group_consumer(
             enable_auto_offset_store=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
-            partition_assignment_strategy="cooperative-sticky",
-            session_timeout_ms=int(listener.session_timeout_s * 1000),
-            heartbeat_interval_ms=int(min(3.0, listener.session_timeout_s / 3) * 1000),
+            **_membership(settings, listener),
             max_poll_interval_ms=int(max(listener.max_poll_interval_s, listener.session_timeout_s) * 1000),
             fetch_min_bytes=listener.fetch_min_bytes,
             fetch_wait_max_ms=int(listener.fetch_wait_s * 1000),
@@ -56,3 +54,18 @@ def group_consumer(
             error_cb=on_error,
         )
     )
+
+
+def _membership(settings: KafkaSettings, listener: ListenerSettings) -> dict[str, Any]:
+    """How membership in the group is kept.
+
+    With `kafka.properties."group.protocol" = "consumer"` (KIP-848) that is the broker's to say: librdkafka refuses to
+    be told sessions, heartbeats and assignors then.
+    """
+    if str(settings.properties.get("group.protocol")).lower() == "consumer":
+        return {}
+    return {
+        "partition_assignment_strategy": "cooperative-sticky",
+        "session_timeout_ms": int(listener.session_timeout_s * 1000),
+        "heartbeat_interval_ms": int(min(3.0, listener.session_timeout_s / 3) * 1000),
+    }
