@@ -19,7 +19,7 @@ PRODUCE_KEY = 0
 OPTIONAL_FEATURES_SINCE = 4
 
 # Kafka's names, and the level at which each is on.
-FEATURES = {"group.version": 1}
+FEATURES = {"group.version": 1, "transaction.version": 2}
 
 SERVED: list[Api] = []  # filled by the package, which knows all of them
 

@@ -5,8 +5,11 @@ kept, but for the first batch of the reply, which comes whole even if it is larg
 the reply waits for appends, max_wait_ms at most; errors are answered at once. Topic ids from version 13.
 
 No incremental sessions: session id 0 is always answered, which clients take as "send everything each time"; a request
-with another id gets FETCH_SESSION_ID_NOT_FOUND. Isolation levels make no difference: without transactions the last
-stable offset is the high watermark.
+with another id gets FETCH_SESSION_ID_NOT_FOUND.
+
+With the isolation level read_committed nothing comes from the last stable offset on, where the first open transaction
+begins; the reply names the aborted transactions among the records, which the client passes over; and a long poll waits
+for what is decided, so a commit wakes it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any
 
 from ottla.broker.broker import Broker
 from ottla.broker.connection import Call
+from ottla.broker.log.batch import read_header
 from ottla.broker.log.partition_log import LEADER_EPOCH, PartitionLog
 from ottla.broker.loop import Timer
 from ottla.broker.wire.errors import ErrorCode
@@ -23,6 +27,7 @@ from ottla.broker.wire.schema import Message
 from ottla.errors import CorruptLog
 
 API = FETCH
+READ_COMMITTED = 1
 SESSION_SINCE, TOPIC_IDS_SINCE = 7, 13
 FINAL_EPOCH = -1
 
@@ -39,39 +44,58 @@ def handle(broker: Broker, call: Call) -> Message | None:
             broker.loop.call_later(body["max_wait_ms"] / 1000, lambda: call.reply(_read(broker, call)))
             return None
         return _read(broker, call)
+    available = _available(logs, wanted, committed=body["isolation_level"] == READ_COMMITTED)
+    if available >= wanted:
+        return _read(broker, call)
+    _LongPoll(broker, call, logs, wanted, wanted - available)
+    return None
+
+
+def _available(logs: list[tuple[PartitionLog, int]], wanted: int, *, committed: bool) -> int:
+    """How many bytes could be read now; counts no further than `wanted`."""
     available = 0
     for log, offset in logs:
-        if offset < log.high_watermark:
+        end = log.last_stable_offset if committed else log.high_watermark
+        if offset < end:
             # Counting takes a look into the file: not for min_bytes=1, which nearly every client asks for.
-            available += 1 if wanted <= 1 else log.bytes_from(offset)
+            available += 1 if wanted <= 1 else log.bytes_from(offset, end)
         if available >= wanted:
-            return _read(broker, call)
-    _LongPoll(broker, call, [log for log, _ in logs], wanted - available)
-    return None
+            break
+    return available
 
 
 class _LongPoll:
     """A fetch that waits for records: until enough bytes are there, or the client's patience is over."""
 
-    __slots__ = ("broker", "call", "logs", "missing", "timer")
+    __slots__ = ("broker", "call", "committed", "logs", "missing", "timer", "wanted")
 
-    def __init__(self, broker: Broker, call: Call, logs: list[PartitionLog], missing: int) -> None:
+    def __init__(
+        self, broker: Broker, call: Call, logs: list[tuple[PartitionLog, int]], wanted: int, missing: int
+    ) -> None:
         self.broker = broker
         self.call = call
+        self.committed = call.body["isolation_level"] == READ_COMMITTED
         self.logs = logs
+        self.wanted = wanted
         self.missing = missing
         self.timer: Timer = broker.loop.call_later(call.body["max_wait_ms"] / 1000, self.finish)
-        for log in logs:
+        for log, _ in logs:
             log.waiters.add(self.grown)
 
     def grown(self, size: int) -> None:
+        if self.committed:
+            # What has come may belong to an open transaction, and a marker of few bytes may set free many.
+            gone = any(log.deleted for log, _ in self.logs)
+            if gone or _available(self.logs, self.wanted, committed=True) >= self.wanted:
+                self.finish()
+            return
         self.missing -= size
         if self.missing <= 0:
             self.finish()
 
     def finish(self) -> None:
         self.timer.cancel()
-        for log in self.logs:
+        for log, _ in self.logs:
             log.waiters.discard(self.grown)
         if not self.call.connection.closed:
             self.call.reply(_read(self.broker, self.call))
@@ -106,6 +130,7 @@ def _fault(log: PartitionLog, part: Message) -> ErrorCode | None:
 def _read(broker: Broker, call: Call) -> Message:
     by_id = call.version >= TOPIC_IDS_SINCE
     left = call.body["max_bytes"]
+    committed = call.body["isolation_level"] == READ_COMMITTED
     nothing_yet = True
     answers: list[Message] = []
     for wanted in call.body["topics"]:
@@ -113,7 +138,7 @@ def _read(broker: Broker, call: Call) -> Message:
         partitions: list[Message] = []
         for part in wanted["partitions"]:
             log = topic.partition(part["partition"]) if topic else None
-            answer = _read_partition(log, part, left, nothing_yet)
+            answer = _read_partition(log, part, left, nothing_yet, committed)
             if topic is None and by_id:
                 answer["error_code"] = ErrorCode.UNKNOWN_TOPIC_ID
             size = len(answer["records"])
@@ -125,7 +150,7 @@ def _read(broker: Broker, call: Call) -> Message:
     return {"responses": answers}
 
 
-def _read_partition(log: PartitionLog | None, part: Message, left: int, nothing_yet: bool) -> Message:
+def _read_partition(log: PartitionLog | None, part: Message, left: int, nothing_yet: bool, committed: bool) -> Message:
     answer: dict[str, Any] = {"partition_index": part["partition"], "records": b"", "high_watermark": -1}
     if log is None:
         answer["error_code"] = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
@@ -135,12 +160,35 @@ def _read_partition(log: PartitionLog | None, part: Message, left: int, nothing_
         answer["error_code"] = fault
         return answer
     limit = min(part["partition_max_bytes"], left)
+    offset, stable = part["fetch_offset"], log.last_stable_offset
     if nothing_yet or limit > 0:
         try:
-            answer["records"] = log.read(part["fetch_offset"], max(limit, 0), at_least_one=nothing_yet)
+            answer["records"] = log.read(
+                offset, max(limit, 0), at_least_one=nothing_yet, until=stable if committed else None
+            )
         except CorruptLog:
             answer["error_code"] = ErrorCode.CORRUPT_MESSAGE
             return answer
-    answer["high_watermark"] = answer["last_stable_offset"] = log.high_watermark
+    if committed:
+        answer["aborted_transactions"] = _aborted(log, offset, stable, answer["records"])
+    answer["high_watermark"] = log.high_watermark
+    answer["last_stable_offset"] = stable
     answer["log_start_offset"] = log.start_offset
     return answer
+
+
+def _aborted(log: PartitionLog, offset: int, stable: int, records: bytes | memoryview) -> list[Message]:
+    """The aborted transactions that lie, wholly or in part, in the records."""
+    if not len(records) or not log.transactions.aborted:
+        return []
+    found = log.transactions.aborted_in(offset, stable)
+    if not found:
+        return []
+    end, position = offset, 0
+    while position < len(records):
+        header = read_header(records, position)
+        end = header.last_offset + 1
+        position += header.size
+    return [
+        {"producer_id": one.producer_id, "first_offset": one.first_offset} for one in found if one.first_offset < end
+    ]

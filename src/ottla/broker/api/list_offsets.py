@@ -3,7 +3,8 @@
 Timestamps: -1 the end (high watermark), -2 the start, -3 the record with the largest timestamp, -4 the start of local
 data (the start), -5 the end of remote data (none: -1). Any other: the first record with that timestamp or a later one,
 found at record level; zstd batches answer with their first record, which is never later than the
-right one, unless Python 3.14 or the package `zstandard` can open them. Offset -1 means there is none.
+right one, unless Python 3.14 or the package `zstandard` can open them. Offset -1 means there is none. With the
+isolation level read_committed the end is the last stable offset, and nothing beyond it is found.
 Version 0 answers with a list of one offset.
 """
 
@@ -18,30 +19,33 @@ from ottla.broker.wire.messages.list_offsets import LIST_OFFSETS
 from ottla.broker.wire.schema import Message
 
 API = LIST_OFFSETS
+READ_COMMITTED = 1
 LATEST, EARLIEST, MAX_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED = -1, -2, -3, -4, -5
 
 
 def handle(broker: Broker, call: Call) -> Message:
+    committed = call.body["isolation_level"] == READ_COMMITTED
     topics: list[Message] = []
     for wanted in call.body["topics"]:
         topic = broker.catalog.topics.get(wanted["name"])
         partitions: list[Message] = []
         for part in wanted["partitions"]:
             log = topic.partition(part["partition_index"]) if topic else None
-            answer = _look_up(log, part) if log else {"error_code": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION}
+            answer = _look_up(log, part, committed) if log else {"error_code": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION}
             answer["partition_index"] = part["partition_index"]
             partitions.append(answer)
         topics.append({"name": wanted["name"], "partitions": partitions})
     return {"topics": topics}
 
 
-def _look_up(log: PartitionLog, part: Message) -> Message:
+def _look_up(log: PartitionLog, part: Message, committed: bool) -> Message:
     if part["current_leader_epoch"] > LEADER_EPOCH:
         return {"error_code": ErrorCode.UNKNOWN_LEADER_EPOCH}
     asked = part["timestamp"]
     timestamp, offset = -1, -1
+    end = log.last_stable_offset if committed else log.high_watermark
     if asked == LATEST:
-        offset = log.high_watermark
+        offset = end
     elif asked in (EARLIEST, EARLIEST_LOCAL):
         offset = log.start_offset
     elif asked == MAX_TIMESTAMP:
@@ -50,6 +54,8 @@ def _look_up(log: PartitionLog, part: Message) -> Message:
         timestamp, offset = lookup.first_at_or_after(log, asked)
     elif asked != LATEST_TIERED:
         return {"error_code": ErrorCode.UNSUPPORTED_VERSION}
+    if committed and asked not in (LATEST, EARLIEST, EARLIEST_LOCAL) and offset >= end:
+        timestamp, offset = -1, -1  # what is found is not decided yet
     epoch = LEADER_EPOCH if offset >= 0 else -1
     listed = [offset] if offset >= 0 else []
     return {"timestamp": timestamp, "offset": offset, "leader_epoch": epoch, "old_style_offsets": listed}

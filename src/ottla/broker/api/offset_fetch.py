@@ -2,8 +2,8 @@
 
 Several groups per request from version 8, topic ids from version 10. From version 9 members of the new consumer
 protocol say who they are: UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH. Null topics (from version 2) mean all the group
-committed. Nothing committed, or an unknown group, is offset -1 without an error, as in Kafka. `require_stable` makes no
-difference: without transactions every offset is stable.
+committed. Nothing committed, or an unknown group, is offset -1 without an error, as in Kafka. With `require_stable`
+(from version 7) a partition whose offset is part of an open transaction is UNSTABLE_OFFSET_COMMIT: ask again.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ def _fetch(broker: Broker, call: Call, wanted: Message) -> Message:
             group.check_fetch(wanted.get("member_id"), wanted.get("member_epoch", -1))
         except Refused as refusal:
             return {"group_id": name, "error_code": refusal.code}
+    pending = broker.coordinator.pending.partitions(name) if call.body["require_stable"] else set()
     stored = broker.coordinator.offsets.get(name, {})
     answers: list[Message] = []
     if topics is None:
         by_topic: dict[str, list[Message]] = {}
         for (topic_name, index), committed in stored.items():
-            by_topic.setdefault(topic_name, []).append(_partition(index, committed))
+            unstable = (topic_name, index) in pending
+            by_topic.setdefault(topic_name, []).append(_unstable(index) if unstable else _partition(index, committed))
         for topic_name, partitions in by_topic.items():
             topic = broker.catalog.topics.get(topic_name)
             topic_id = topic.id if topic else bytes(16)
@@ -52,7 +54,9 @@ def _fetch(broker: Broker, call: Call, wanted: Message) -> Message:
         unknown = by_id and topic is None
         topic_name = topic.name if topic else one.get("name", "")
         partitions = [
-            _partition(
+            _unstable(index)
+            if (topic_name, index) in pending
+            else _partition(
                 index,
                 NOTHING if unknown else stored.get((topic_name, index), NOTHING),
                 ErrorCode.UNKNOWN_TOPIC_ID if unknown else ErrorCode.NONE,
@@ -71,3 +75,7 @@ def _partition(index: int, committed: Committed, code: ErrorCode = ErrorCode.NON
         "metadata": committed.metadata,
         "error_code": code,
     }
+
+
+def _unstable(index: int) -> Message:
+    return _partition(index, NOTHING, ErrorCode.UNSTABLE_OFFSET_COMMIT)

@@ -50,6 +50,12 @@ class PendingOffsets(Generic[C]):
         found = self._held.get(group, {}).get(producer_id)
         return None if found is None else found[0]
 
+    def producers(self) -> Iterator[tuple[str, int, int]]:
+        """Who has offsets held back: group, producer id, epoch."""
+        for group, producers in self._held.items():
+            for producer_id, (epoch, _) in producers.items():
+                yield group, producer_id, epoch
+
     def __contains__(self, group: str) -> bool:
         return group in self._held
 

@@ -240,10 +240,11 @@ class PartitionLog:
 
     # Reading
 
-    def read(self, offset: int, max_bytes: int, *, at_least_one: bool) -> bytes:
+    def read(self, offset: int, max_bytes: int, *, at_least_one: bool, until: int | None = None) -> bytes:
         """Whole batches from the one that contains `offset`, about `max_bytes` of them, up to the high watermark.
 
-        With `at_least_one` the first batch comes whole even if it is larger. Empty if there is nothing.
+        With `at_least_one` the first batch comes whole even if it is larger; with `until` no batch comes that reaches
+        beyond that offset. Empty if there is nothing.
 
         Raises:
             CorruptLog: The batch is damaged. Batches that were not checked since the start are checked here.
@@ -254,7 +255,7 @@ class PartitionLog:
         try:
             while at < len(self.segments):
                 segment = self.segments[at]
-                stop = self._stable.size if segment is self._stable.segment else segment.size
+                stop = self._readable_size(segment, until)
                 found = segment.find(offset)
                 if found is not None and found[0] < stop:
                     return self._read_segment(segment, found, stop, max_bytes, at_least_one)
@@ -265,6 +266,15 @@ class PartitionLog:
             self.note_damage(str(damage))
             raise
         return b""
+
+    def _readable_size(self, segment: Segment, until: int | None) -> int:
+        """How far a segment may be read: what is durable of it, and before the offset `until`."""
+        size = self._stable.size if segment is self._stable.segment else segment.size
+        if until is not None and until < self._stable.offset:
+            bound = segment.find(until)
+            if bound is not None:
+                return min(size, bound[0])
+        return size
 
     def _read_segment(
         self, segment: Segment, found: tuple[int, BatchHeader], stop: int, max_bytes: int, at_least_one: bool
@@ -285,20 +295,20 @@ class PartitionLog:
             self.damage = what
             logger.critical("%s", what)
 
-    def bytes_from(self, offset: int) -> int:
-        """How many bytes are readable from the batch that contains `offset` on, in its segment and the later ones."""
+    def bytes_from(self, offset: int, until: int | None = None) -> int:
+        """How many bytes `read` could give in all, from the batch that contains `offset` on."""
         if offset >= self._stable.offset or not self.segments:
             return 0
         total = 0
         for segment in self.segments[max(bisect_right(self._bases, offset) - 1, 0) :]:
             try:
                 found = None if total else segment.find(offset)
+                size = self._readable_size(segment, until)
             except CorruptLog:
                 return 1 << 40  # nobody shall wait: reading tells what is wrong
             begin = found[0] if found else 0
-            last = segment is self._stable.segment
-            total += (self._stable.size if last else segment.size) - begin
-            if last:
+            total += max(size - begin, 0)
+            if segment is self._stable.segment or size < segment.size:
                 break
         return total
 

@@ -218,6 +218,11 @@ class TransactionCoordinator:
         self.check_open_for(one, epoch)
         return one.state is State.ONGOING and partition in one.partitions
 
+    def check_group_added(self, one: Transaction, epoch: int, group: str) -> bool:
+        """Whether a group's offsets are part of a producer's transaction. Raises Refused; see `check_open_for`."""
+        self.check_open_for(one, epoch)
+        return one.state is State.ONGOING and group in one.groups
+
     # A transaction ends
 
     def end(

@@ -41,7 +41,7 @@ class BrokerMarkers:
         self._groups = groups
         self._appended = appended
         self._durable = durable
-        self._waits: dict[str, _Wait] = {}
+        self._waits: dict[str, Wait] = {}
 
     def write(self, one: Transaction, done: Callback) -> None:
         """Writes the marker of a prepared transaction; see the coordinator's Markers.
@@ -50,7 +50,7 @@ class BrokerMarkers:
             OSError: Some may have it; they are no longer among the transaction's partitions and groups.
         """
         # After a failure the wait goes on with the next try, for the markers of both.
-        wait = self._waits.setdefault(one.id, _Wait(done))
+        wait = self._waits.setdefault(one.id, Wait(done))
         for partition in list(one.partitions):
             self._mark_partition(one, partition, wait)
             one.partitions.discard(partition)
@@ -61,7 +61,7 @@ class BrokerMarkers:
         del self._waits[one.id]
         wait.leave()
 
-    def _mark_partition(self, one: Transaction, partition: Partition, wait: _Wait) -> None:
+    def _mark_partition(self, one: Transaction, partition: Partition, wait: Wait) -> None:
         found = self._find(partition)
         if found is None:
             return  # the topic is gone, and the records with it
@@ -81,8 +81,8 @@ class BrokerMarkers:
 
         Of a prepared transaction only what is still open keeps its place: the rest had its marker before the crash. A
         partition that is open in its log, though the register does not know (with transaction.version 2 partitions are
-        added by producing, and a power cut may have kept the records alone), is taken into its producer's transaction.
-        If the producer is gone, nobody can ever end it: it is aborted.
+        added by producing, and a power cut may have kept the records alone), is taken into its producer's transaction;
+        so is a group. If the producer is gone, nobody can ever end it: it is aborted.
         """
         by_producer = {one.producer_id: one for one in register.by_id.values()}
         for one in register.by_id.values():
@@ -91,7 +91,9 @@ class BrokerMarkers:
                 one.groups = {group for group in one.groups if self._has_pending(one, group)}
         for topic, index, log in self._catalog.logs():
             for producer_id in list(log.transactions.open):
-                self._adopt(topic, index, log, producer_id, by_producer.get(producer_id), register)
+                self._adopt_partition(topic, index, log, producer_id, by_producer.get(producer_id), register)
+        for group, producer_id, epoch in list(self._groups.pending.producers()):
+            self._adopt_group(group, producer_id, epoch, by_producer.get(producer_id), register)
 
     def _wants_marker(self, one: Transaction, partition: Partition) -> bool:
         found = self._find(partition)
@@ -104,22 +106,42 @@ class BrokerMarkers:
         epoch = self._groups.pending.epoch(group, one.producer_id)
         return epoch is not None and epoch <= one.written_epoch
 
-    def _adopt(
+    def _adopt_partition(
         self, topic: Topic, index: int, log: PartitionLog, producer_id: int, one: Transaction | None, register: Register
     ) -> None:
         epoch = log.producers.states[producer_id].epoch
         partition = topic.name, index
         if one is not None and partition in one.partitions:
             return
-        if one is not None and one.epoch == epoch and not (one.is_prepared and (one.partitions or one.groups)):
-            if one.is_prepared:  # the transaction before: the disk had not kept that it was complete
-                register.complete(one, now_ms())
+        if one is not None and self._goes_on(one, epoch, register):
             register.add(one, {partition}, set(), one.version, now_ms())
             logger.warning("%s: transaction %s is open here, and goes on", log.folder, one.id)
             return
         logger.warning("%s: aborting the transaction of producer %d, nobody can end it", log.folder, producer_id)
         mark(topic, log, producer_id, min(epoch + 1, EPOCH_MAX), Marker.ABORT, COORDINATOR_EPOCH)
         self._appended(log, lambda: None)
+
+    def _adopt_group(
+        self, group: str, producer_id: int, epoch: int, one: Transaction | None, register: Register
+    ) -> None:
+        if one is not None and group in one.groups:
+            return
+        if one is not None and self._goes_on(one, epoch, register):
+            register.add(one, set(), {group}, one.version, now_ms())
+            return
+        logger.warning("group %s: dropping offsets of producer %d's transaction, nobody can end it", group, producer_id)
+        self._groups.finish(group, producer_id, committed=False)
+
+    def _goes_on(self, one: Transaction, epoch: int, register: Register) -> bool:
+        """Whether what is open at an epoch belongs to the transaction that its producer has open, or may go on with."""
+        if one.epoch != epoch:
+            return False
+        if one.is_prepared:
+            if one.partitions or one.groups:
+                return False
+            # What was decided is the transaction before: the disk had not kept that it was complete.
+            register.complete(one, now_ms())
+        return True
 
 
 def mark(topic: Topic, log: PartitionLog, producer_id: int, epoch: int, marker: Marker, coordinator_epoch: int) -> None:
@@ -134,7 +156,7 @@ def mark(topic: Topic, log: PartitionLog, producer_id: int, epoch: int, marker: 
     )
 
 
-class _Wait:
+class Wait:
     """Calls back when everybody who entered is done, and the one who opened it has left."""
 
     __slots__ = ("_done", "_inside")
