@@ -106,6 +106,8 @@ def consumer(broker: Broker, group: str = "unused", **config: Any) -> Iterator[C
         "session.timeout.ms": 10_000,
         "reconnect.backoff.max.ms": 500,
     }
+    if config.get("group_protocol") == "consumer":
+        del settings["heartbeat.interval.ms"], settings["session.timeout.ms"]  # the broker's to say
     client = Consumer({"bootstrap.servers": broker.bootstrap_servers, **_QUIET, **settings, **_dotted(config)})
     try:
         yield client
