@@ -41,6 +41,15 @@ class MemoryLog:
     def settle(self) -> None:
         pass
 
+    def position(self) -> int:
+        return len(self.entries)
+
+    def wait_for(self, position: int, timeout_s: float) -> bool:
+        return position <= len(self.entries)
+
+    def end(self, timeout_s: float) -> int | None:
+        return len(self.entries)
+
     def problem(self) -> str | None:
         return None if self._reader else "not started"
 

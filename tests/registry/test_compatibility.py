@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ottla.registry.avro_parser import parse
 from ottla.registry.compatibility import Compatibility, check
+from ottla.registry.schema import Schema, parse
 from tests.registry.schema_pairs import field, record
 
 BASE = record(field("a", "int"))
@@ -26,9 +26,13 @@ DIRECTIONS = {
 CHANGES = {"ADDED": ADDED, "REMOVED": REMOVED, "OPTIONAL": OPTIONAL, "OTHER": OTHER}
 
 
+def avro(schema: Any) -> Schema:
+    return parse("AVRO", json.dumps(schema))
+
+
 def accepted(mode: str, new: Any, *earlier: Any) -> bool:
-    versions = [(index + 1, parse(json.dumps(schema))) for index, schema in enumerate(earlier)]
-    return not check(Compatibility(mode), parse(json.dumps(new)), versions)
+    versions = [(index + 1, avro(schema)) for index, schema in enumerate(earlier)]
+    return not check(Compatibility(mode), avro(new), versions)
 
 
 @pytest.mark.parametrize("change", sorted(CHANGES))
@@ -49,11 +53,11 @@ def test_a_first_version_is_always_accepted(mode: Compatibility) -> None:
 
 
 def test_a_violation_names_the_newest_version_that_is_violated() -> None:
-    versions = [(3, parse(json.dumps(OTHER))), (5, parse(json.dumps(OTHER))), (9, parse(json.dumps(BASE)))]
-    found = check(Compatibility.BACKWARD_TRANSITIVE, parse(json.dumps(BASE)), versions)
+    versions = [(3, avro(OTHER)), (5, avro(OTHER)), (9, avro(BASE))]
+    found = check(Compatibility.BACKWARD_TRANSITIVE, avro(BASE), versions)
     assert {violation.version for violation in found} == {5}
 
 
 def test_a_forward_violation_tells_the_old_schema_as_the_reader() -> None:
-    [found] = check(Compatibility.FORWARD, parse(json.dumps(REMOVED)), [(1, parse(json.dumps(BASE)))])
+    [found] = check(Compatibility.FORWARD, avro(REMOVED), [(1, avro(BASE))])
     assert str(found).startswith("the field 'a' at '/fields/0' is in the old schema but not in the new schema")

@@ -90,10 +90,12 @@ def test_the_latest_version_with_given_metadata_is_found(make_http: Callable[...
 
 def test_references_of_another_registrys_schemas_are_told(make_http: Callable[..., Http]) -> None:
     reference = {"name": "S", "subject": "s", "version": 1}
-    http = make_http([schema("s", 1, 1, '"string"'), schema("t", 1, 2, '"S"', references=[reference])])
+    referred = json.dumps(record(field("a", "int"), name="S"))
+    http = make_http([schema("s", 1, 1, referred), schema("t", 1, 2, '"S"', references=[reference])])
     assert http("GET", "/subjects/s/versions/1/referencedby") == (200, [2])
     assert http("GET", "/subjects/t/versions/1")[1]["references"] == [reference]
-    assert http("POST", "/subjects/t/versions", {"schema": '"string"'})[1]["error_code"] == 42201
+    assert http("POST", "/subjects/t/versions", {"schema": '"string"'})[1]["error_code"] == 40901
+    assert http.register("t", '"S"', references=[reference]) == 2
 
 
 @pytest.mark.parametrize("key", ["", "x", "[]", "{}", '{"keytype":"SCHEMA"}', '{"keytype":"SCHEMA","subject":"s"}'])

@@ -16,9 +16,14 @@ import json
 from .avro_schema import Array, AvroSchema, Enum, Field, Fixed, Json, Map, Primitive, Record, Union
 
 
-def canonical(schema: AvroSchema) -> str:
-    """The schema's text in canonical form."""
-    return json.dumps(_write(schema, "", set()), separators=(",", ":"), ensure_ascii=False)
+def canonical(schema: AvroSchema, elsewhere: frozenset[str] = frozenset()) -> str:
+    """The schema's text in canonical form.
+
+    Args:
+        schema: The schema.
+        elsewhere: Full names of types that a referenced schema declares: only named here, never written out.
+    """
+    return json.dumps(_write(schema, "", set(elsewhere)), separators=(",", ":"), ensure_ascii=False)
 
 
 def _write(schema: AvroSchema, namespace: str, written: set[str]) -> Json:

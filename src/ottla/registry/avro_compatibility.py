@@ -9,9 +9,9 @@ only if precision and scale are the same. Java overlooks that, and a reader woul
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from .avro_schema import Array, AvroSchema, Enum, Field, Fixed, Map, Record, Union, decimal_of, describe
+from .incompatibility import Incompatibility
 
 PROMOTIONS = {
     "long": {"int"},
@@ -21,32 +21,6 @@ PROMOTIONS = {
     "bytes": {"string"},
 }
 """What a reader's type accepts from a writer besides its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Incompatibility:
-    """One reason why the reader cannot read the writer's data.
-
-    Attributes:
-        kind: Java's name for it where there is one (`TYPE_MISMATCH`, `MISSING_ENUM_SYMBOLS`, ...).
-        path: Where, as a JSON pointer into the reader's schema.
-        reader: What the reader has there, in words.
-        writer: What the writer has there, in words.
-        text: A sentence with `{reader}` and `{writer}` for the two schemas, which only the caller can name
-            ("the new schema", "version 3").
-        detail: The short fact behind it (a field's name, the missing symbols).
-    """
-
-    kind: str
-    path: str
-    reader: str
-    writer: str
-    text: str
-    detail: str
-
-    def sentence(self, reader: str, writer: str) -> str:
-        """The reason in words, for instance with `reader="the new schema"`, `writer="the old schema"`."""
-        return self.text.replace("{reader}", reader).replace("{writer}", writer)
 
 
 def incompatibilities(reader: AvroSchema, writer: AvroSchema) -> list[Incompatibility]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from .avro_schema import (
@@ -30,13 +31,21 @@ DEPTH_MAX = 100
 """Types within types within types: more than this is not a schema but an attack."""
 
 
-def parse(text: str, *, validate_defaults: bool = True) -> AvroSchema:
+def parse(
+    text: str,
+    *,
+    validate_defaults: bool = True,
+    known: Mapping[str, Enum | Fixed | Record] | None = None,
+    declare_into: dict[str, Any] | None = None,
+) -> AvroSchema:
     """Parses and checks a schema's text.
 
     Args:
         text: JSON.
         validate_defaults: Refuse defaults that do not fit their field. Off for text that some registry already
             accepted: it is stored, and must stay readable.
+        known: Named types from other schemas, by full name.
+        declare_into: Gets the named types this schema declares, by full name.
 
     Raises:
         InvalidSchema: With the path within the schema and the reason.
@@ -48,7 +57,11 @@ def parse(text: str, *, validate_defaults: bool = True) -> AvroSchema:
     except ValueError as error:
         raise InvalidSchema(f"the schema is not JSON: {error}") from None
     try:
-        return _Parser(validate_defaults).schema(loaded, "", "")
+        parser = _Parser(validate_defaults, known or {})
+        schema = parser.schema(loaded, "", "")
+        if declare_into is not None:
+            declare_into.update(parser.names)
+        return schema
     except RecursionError:
         raise InvalidSchema("the schema is nested too deeply") from None
 
@@ -70,8 +83,8 @@ def _is_int(value: Json) -> bool:
 class _Parser:
     """One parse. `names` fills as named types are met: a type must be declared before it is used."""
 
-    def __init__(self, validate_defaults: bool) -> None:
-        self.names: dict[str, Enum | Fixed | Record] = {}
+    def __init__(self, validate_defaults: bool, known: Mapping[str, Enum | Fixed | Record]) -> None:
+        self.names: dict[str, Enum | Fixed | Record] = dict(known)
         self.validate_defaults = validate_defaults
         self.depth = 0
 

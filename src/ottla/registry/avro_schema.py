@@ -6,15 +6,29 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import RegistryError
+from .schema_error import InvalidSchema
+
+__all__ = [
+    "PRIMITIVES",
+    "Array",
+    "AvroSchema",
+    "Enum",
+    "Field",
+    "Fixed",
+    "InvalidSchema",
+    "Json",
+    "Map",
+    "Named",
+    "Primitive",
+    "Record",
+    "Union",
+    "decimal_of",
+    "describe",
+]
 
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
 Json = Any  # whatever json.loads gives
-
-
-class InvalidSchema(RegistryError):
-    """The text is not an Avro schema. The message says where in it and why."""
 
 
 @dataclass(eq=False, slots=True)

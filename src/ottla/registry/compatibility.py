@@ -6,8 +6,7 @@
     ..._TRANSITIVE   against every earlier version, not only the latest
     NONE       anything goes
 
-Source: Confluent's documentation, "Schema evolution and compatibility". Only Avro is served so far; a schema type to
-come is one more comparison behind `check`.
+Source: Confluent's documentation, "Schema evolution and compatibility".
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .avro_compatibility import Incompatibility, incompatibilities
-from .avro_schema import AvroSchema, InvalidSchema
+from .incompatibility import Incompatibility
+from .schema import Schema
+from .schema_error import InvalidSchema
 
 
 class Compatibility(StrEnum):
@@ -58,13 +58,16 @@ class Violation:
         return self.reason.sentence(reader, writer)
 
 
-def check(mode: Compatibility, new: AvroSchema, earlier: Sequence[tuple[int, AvroSchema]]) -> list[Violation]:
+def check(
+    mode: Compatibility, new: Schema, earlier: Sequence[tuple[int, Schema]], *, lenient: bool = False
+) -> list[Violation]:
     """Holds a new schema against earlier versions.
 
     Args:
         mode: How strict.
         new: The schema that wants to come next.
         earlier: (version, schema), ascending.
+        lenient: Confluent's compatibility policy LENIENT, for JSON Schema.
 
     Returns:
         Every violation against the newest version that is violated; empty if the new schema may follow.
@@ -72,9 +75,11 @@ def check(mode: Compatibility, new: AvroSchema, earlier: Sequence[tuple[int, Avr
     Raises:
         InvalidSchema: The schemas are too deep to compare.
     """
+    if mode is Compatibility.NONE:
+        return []
     try:
         for version, old in reversed(earlier if mode.transitive else earlier[-1:]):
-            violations = _violations(mode, new, version, old)
+            violations = _violations(mode, new, version, old, lenient)
             if violations:
                 return violations
     except RecursionError:
@@ -82,10 +87,13 @@ def check(mode: Compatibility, new: AvroSchema, earlier: Sequence[tuple[int, Avr
     return []
 
 
-def _violations(mode: Compatibility, new: AvroSchema, version: int, old: AvroSchema) -> list[Violation]:
+def _violations(mode: Compatibility, new: Schema, version: int, old: Schema, lenient: bool) -> list[Violation]:
+    if new.kind != old.kind:
+        text = f"{{reader}} is of type {new.kind}, {{writer}} of type {old.kind}: a subject keeps its schema type"
+        return [Violation(version, Incompatibility("SCHEMA_TYPE", "/", new.kind, old.kind, text, new.kind), True)]
     found = []
     if mode.new_reads_old:
-        found += [Violation(version, reason, True) for reason in incompatibilities(new, old)]
+        found += [Violation(version, reason, True) for reason in new.incompatibilities(old, lenient=lenient)]
     if mode.old_reads_new:
-        found += [Violation(version, reason, False) for reason in incompatibilities(old, new)]
+        found += [Violation(version, reason, False) for reason in old.incompatibilities(new, lenient=lenient)]
     return found

@@ -17,6 +17,13 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=default.port, help="0 picks a free one (default: %(default)s)")
     parser.add_argument("-b", "--bootstrap-servers", default=default.bootstrap_servers, help="default: %(default)s")
     parser.add_argument("--topic", default=default.topic, help="where the schemas are kept (default: %(default)s)")
+    parser.add_argument("--advertised-url", help="where other registries on the same topic reach this one")
+    parser.add_argument("--read-only", action="store_true", help="refuse every change")
+    parser.add_argument("--accounts", help="a TOML file with users and tokens")
+    parser.add_argument("--tls-certificate", help="a PEM file")
+    parser.add_argument("--tls-key", help="a PEM file")
+    parser.add_argument("--tls-clients", help="a PEM file: ask for client certificates signed by these")
+    parser.add_argument("--tls-authorities", help="a PEM file: trust these in other registries")
     given = parser.parse_args()
     try:
         serve(RegistryConfig(**vars(given)))

@@ -8,24 +8,35 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...errors import RegistryRejected
 from . import http
+from .access import Access, Accounts
+from .forwarding import Forwarding
+from .leadership import Elsewhere
 from .registry import Registry
-from .resources import associations, compatibility, config, contexts, health, mode, schemas, subjects
+from .resources import associations, compatibility, config, contexts, health, mode, openapi, schemas, subjects
 
-RESOURCES = (subjects, schemas, config, mode, compatibility, associations, contexts, health)
+RESOURCES = (subjects, schemas, config, mode, compatibility, associations, contexts, openapi, health)
 
 
-def create_app(registry: Registry) -> ASGIApp:
-    """The application for a registry whose log the caller starts and closes."""
+def create_app(registry: Registry, *, accounts: Accounts | None = None, verify: str | bool = True) -> ASGIApp:
+    """The application for a registry whose log the caller starts and closes.
+
+    Args:
+        registry: The registry.
+        accounts: Who may use it; None: everyone.
+        verify: Certificates to trust when other instances are asked over TLS: a file, or True for the system's.
+    """
     app = Starlette(
         routes=[route for resource in RESOURCES for route in resource.routes(registry)],
         exception_handlers={
             RegistryRejected: http.rejected,
+            Elsewhere: http.elsewhere,
             HTTPException: http.http_error,
             Exception: http.failed,
         },
     )
     app.router.redirect_slashes = False
-    return _EncodedPaths(app)
+    made: ASGIApp = Forwarding(_EncodedPaths(app), registry.state, verify)
+    return made if accounts is None else Access(made, accounts)
 
 
 class _EncodedPaths:

@@ -83,6 +83,25 @@ def not_permitted(reason: str) -> RegistryRejected:
     return fault(42205, reason)
 
 
+def reference_exists(subject: str, version: int) -> RegistryRejected:
+    return fault(
+        42206,
+        f"One or more references exist to the schema {{magic=1,keytype=SCHEMA,subject={subject},version={version}}}.",
+    )
+
+
+def id_mismatch(schema_id: int, subject: str) -> RegistryRejected:
+    return fault(42207, f"Overwrite new schema with id {schema_id} is not permitted: another one has it ({subject}).")
+
+
+def invalid_rule_set(reason: str) -> RegistryRejected:
+    return fault(42210, f"Invalid rule set: {reason}")
+
+
+def association_not_found(name: str) -> RegistryRejected:
+    return fault(40410, f"Association for '{name}' not found.")
+
+
 def invalid_subject(subject: str, reason: str) -> RegistryRejected:
     return fault(42208, f"The specified subject '{subject}' is not a valid subject: {reason}")
 
@@ -97,3 +116,11 @@ def store_failed(reason: str) -> RegistryRejected:
 
 def store_timed_out(reason: str) -> RegistryRejected:
     return fault(50002, f"The store behind the registry did not answer in time: {reason}")
+
+
+def forwarding_failed(reason: str) -> RegistryRejected:
+    return fault(50003, f"The request could not be sent on to the instance that decides: {reason}")
+
+
+def no_leader(reason: str) -> RegistryRejected:
+    return fault(50004, f"No instance decides: {reason}")

@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from ...errors import RegistryRejected
-from . import faults
+from . import faults, names
+from .leadership import Elsewhere
 from .store import complain
 
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
@@ -37,19 +38,38 @@ class PlainText(PlainTextResponse):
     charset = "utf-8"
 
 
-def subject_of(request: Request) -> str:
-    """The subject in the path, without the mark of the default context.
+def subject_of(request: Request, *, setting: bool = False) -> str:
+    """The subject in the path, spelled in one way.
+
+    Args:
+        request: The request.
+        setting: Whether a context alone will do (`:.c:`), as for configs and modes.
 
     Raises:
-        RegistryRejected: 42208: empty, or in a context of its own.
+        RegistryRejected: 42208: it is none.
     """
-    subject = unquote(request.path_params["subject"])
-    plain = subject.removeprefix(":.:")
-    if plain.startswith(":."):
-        raise faults.invalid_subject(subject, "this registry serves only the default context yet")
-    if not plain or any(ord(character) < 32 for character in plain):
-        raise faults.invalid_subject(subject, "it is empty or has control characters")
-    return plain
+    given = unquote(request.path_params["subject"])
+    subject = names.normal(given)
+    context, plain = names.split(subject)
+    if any(ord(character) < 32 for character in given) or plain in ("__GLOBAL", "__EMPTY"):
+        raise faults.invalid_subject(given, "it has control characters, or a name kept for the registry itself")
+    if not setting and (not plain or subject.startswith(names.GLOBAL)):
+        raise faults.invalid_subject(given, "it names no subject within the context")
+    if context != names.DEFAULT and (len(context) < 2 or given.startswith(names.ANY)):
+        raise faults.invalid_subject(given, "its context has no name")
+    return subject
+
+
+def scope_of(request: Request) -> str | None:
+    """What a config or a mode is for: a subject, a context; None for the default context as a whole."""
+    if "subject" not in request.path_params:
+        return None
+    return subject_of(request, setting=True) or None
+
+
+def context_subject(request: Request) -> str:
+    """The `subject` parameter of reads by id: a subject, or a context alone."""
+    return names.normal(request.query_params.get("subject", ""))
 
 
 def path(request: Request, name: str) -> str:
@@ -99,9 +119,19 @@ async def body(request: Request, kind: type[T]) -> T:
         raise HTTPException(400, f"the body is not JSON: {error}") from error
 
 
-async def rejected(_request: Request, error: Exception) -> Response:
+async def rejected(request: Request, error: Exception) -> Response:
     assert isinstance(error, RegistryRejected)
+    if error.status == 404 and "ottla.exchange" in request.scope:
+        request.scope["ottla.exchange"].missing = True
     return Answer({"error_code": error.code, "message": str(error)}, error.status)
+
+
+async def elsewhere(request: Request, error: Exception) -> Response:
+    """Another instance decides: `Forwarding` sends the request there instead of this answer."""
+    assert isinstance(error, Elsewhere)
+    if "ottla.exchange" in request.scope:
+        request.scope["ottla.exchange"].elsewhere = error
+    return Answer({"error_code": 50004, "message": f"No instance decides here: {error}"}, 500)
 
 
 async def http_error(_request: Request, error: Exception) -> Response:

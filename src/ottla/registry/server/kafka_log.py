@@ -19,6 +19,7 @@ from .store import complain
 
 CONNECT_TIMEOUT_S = 3.0
 RETRY_DELAY_S = 0.2
+LEADER = "ottla-leader"
 
 
 class _Batch:
@@ -72,6 +73,7 @@ class KafkaLog:
         self._trouble: str | None = "connecting"
         self._pending: _Batch | None = None
         self._producer: Producer | None = None
+        self._admin: Admin | None = None
 
     def start(self, reader: LogReader) -> None:
         threading.Thread(target=self._read, args=(reader,), name="schema-log", daemon=True).start()
@@ -88,7 +90,15 @@ class KafkaLog:
         self._pending = batch
         for index, entry in enumerate(entries):
             try:
-                producer.send(self._topic, entry.value, key=entry.key, partition=0, on_delivery=batch.delivered)
+                leader = None if entry.leader is None else entry.leader.encode()
+                producer.send(
+                    self._topic,
+                    entry.value,
+                    key=entry.key,
+                    headers=[(LEADER, leader)],
+                    partition=0,
+                    on_delivery=batch.delivered,
+                )
             except PublishError as error:
                 batch.settled(len(entries) - index, str(error))  # this one and those after it never left
                 break
@@ -120,6 +130,24 @@ class KafkaLog:
         if not applied:
             raise self._late("the topic is not read up to the last write yet")
         self._pending = None
+
+    def position(self) -> int:
+        return self._next_offset
+
+    def wait_for(self, position: int, timeout_s: float) -> bool:
+        with self._moved:
+            return self._moved.wait_for(
+                lambda: self._stopping.is_set() or (self._following and self._next_offset >= position),
+                max(0.0, timeout_s),
+            )
+
+    def end(self, timeout_s: float) -> int | None:
+        try:
+            if self._admin is None:
+                self._admin = Admin(self._settings, timeout_s=timeout_s)
+            return self._admin.end_offsets([self._topic]).get((self._topic, 0))
+        except KafkaError:
+            return None
 
     def stop_waiting(self) -> None:
         self._stopping.set()
@@ -198,7 +226,9 @@ class KafkaLog:
         if record.key is None:
             complain(f"topic {self._topic}, offset {record.offset} is passed over: it has no key")
         else:
-            reader.apply(Entry(record.key, record.value), record.offset)
+            leader = next((value for name, value in record.headers if name == LEADER and value is not None), None)
+            token = None if leader is None else leader.decode("ascii", "replace")
+            reader.apply(Entry(record.key, record.value, token), record.offset)
         return record.offset + 1
 
     def _moved_to(self, position: int, *, following: bool) -> None:

@@ -63,6 +63,15 @@ class SchemaLog(Protocol):
             LogUnavailable: That is not yet known.
         """
 
+    def position(self) -> int:
+        """The offset of the next entry to be applied."""
+
+    def wait_for(self, position: int, timeout_s: float) -> bool:
+        """Waits until every entry before this offset is applied; False if that took too long. From any thread."""
+
+    def end(self, timeout_s: float) -> int | None:
+        """The offset behind the last entry in the log now; None if it cannot be had in time. From any thread."""
+
     def problem(self) -> str | None:
         """Why the log cannot be used right now, in words; None if it can."""
 

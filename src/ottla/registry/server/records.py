@@ -4,13 +4,17 @@ Keys are JSON objects with `keytype`, values are JSON objects or null (a tombsto
 
     {"keytype":"SCHEMA","subject":"s","version":1,"magic":1}   {"subject":"s","version":1,"id":1,"schema":"...","deleted":false}
     {"keytype":"DELETE_SUBJECT","subject":"s","magic":0}       {"subject":"s","version":3}      versions 1 to 3 are deleted softly
+    {"keytype":"CLEAR_SUBJECT","subject":"s","magic":0}        {"subject":"s"}                  before an import
     {"keytype":"CONFIG","subject":"s","magic":0}               {"compatibilityLevel":"FULL"}    without subject: for all
     {"keytype":"MODE","subject":"s","magic":0}                 {"mode":"READONLY"}              without subject: for all
-    {"keytype":"NOOP","magic":0}                               Confluent writes and reads null here
+    {"keytype":"CONTEXT","tenant":"default","context":".c",...}  {"tenant":"default","context":".c"}
+    {"keytype":"NOOP","magic":0}                               Confluent writes null here, and reads nothing
 
-Ottla adds one thing where Confluent's registry does not look: the value of NOOP may be `{"maxId":41}`. It keeps an id
-from being given out again after its schema was deleted for good and compaction has removed every trace of it.
-Attributes this does not know (`md5`, `metadata`, `ruleSet`, ...) are kept when a record is written again.
+Ottla adds two things where Confluent's registry does not look. The value of NOOP may be `{"maxIds":{".":41}}`, which
+keeps an id from being given out again after its schema was deleted for good and compaction has removed every trace of
+it, and `"leader":{"token":"...","url":"..."}`, by which an instance announces that it writes from here on (see
+`leadership`). And the header `ottla-leader` holds the token under which a record was written.
+Attributes this does not know (`md5`, ...) are kept when a record is written again.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -19,13 +23,16 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import names
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record as the log carries it. `value` None is a tombstone."""
+    """A record as the log carries it. `value` None is a tombstone, `leader` the token of who wrote it."""
 
     key: bytes
     value: bytes | None
+    leader: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,14 @@ class StoredSchema:
     def references(self) -> list[dict[str, Any]]:
         return self.raw.get("references") or []
 
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        return self.raw.get("metadata") or None
+
+    @property
+    def rule_set(self) -> dict[str, Any] | None:
+        return self.raw.get("ruleSet") or None
+
 
 @dataclass(frozen=True, slots=True)
 class ErasedVersion:
@@ -60,11 +75,18 @@ class DeletedSubject:
 
 
 @dataclass(frozen=True, slots=True)
-class Configured:
-    """Compatibility level of a subject, or of all where `subject` is None. `level` None: no longer configured."""
+class ClearedSubject:
+    """What was deleted of a subject (or of a context, or of all) is forgotten."""
 
     subject: str | None
-    level: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """Config of a subject, or of all where `subject` is None. `config` None: no longer configured."""
+
+    subject: str | None
+    config: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +98,30 @@ class ModeSet:
 
 
 @dataclass(frozen=True, slots=True)
-class UsedIds:
-    """Ids up to and including `highest` were given out."""
+class ContextMade:
+    """A context has its first schema; `gone`: it was deleted, empty."""
 
-    highest: int
+    context: str
+    gone: bool = False
 
 
-Change = StoredSchema | ErasedVersion | DeletedSubject | Configured | ModeSet | UsedIds
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """Who writes to the log from its announcement on: an instance, by a token of its own, and where it is reached."""
+
+    token: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Ids up to and including `highest` (per context) were given out; `leader` writes from here on."""
+
+    highest: dict[str, int]
+    leader: Leader | None = None
+
+
+Change = StoredSchema | ErasedVersion | DeletedSubject | ClearedSubject | Configured | ModeSet | ContextMade | Note
 
 
 def decode(entry: Entry) -> Change | None:
@@ -115,24 +154,41 @@ def _change(key: dict[str, Any], value: dict[str, Any] | None) -> Change | None:
             )
         case "DELETE_SUBJECT" if value is not None:
             return DeletedSubject(value["subject"], int(value["version"]))
+        case "CLEAR_SUBJECT" if value is not None:
+            return ClearedSubject(value.get("subject"))
         case "CONFIG":
-            return Configured(key.get("subject"), None if value is None else value.get("compatibilityLevel"))
+            return Configured(key.get("subject"), None if value is None else _config(value))
         case "MODE":
             return ModeSet(key.get("subject"), None if value is None else value.get("mode"))
+        case "CONTEXT":
+            return ContextMade(key["context"], gone=value is None)
         case "NOOP" if value is not None:
-            return UsedIds(int(value["maxId"]))
+            return _note(value)
     return None
 
 
+def _config(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: found for name, found in value.items() if name != "subject" and found is not None}
+
+
+def _note(value: dict[str, Any]) -> Note:
+    highest = {str(context): int(found) for context, found in (value.get("maxIds") or {}).items()}
+    if "maxId" in value:  # how version 0.1 of Ottla wrote it
+        highest[names.DEFAULT] = max(int(value["maxId"]), highest.get(names.DEFAULT, 0))
+    leader = value.get("leader")
+    return Note(highest, Leader(str(leader["token"]), str(leader["url"])) if leader else None)
+
+
 def schema_entry(stored: StoredSchema) -> Entry:
-    value = stored.raw | {
-        "subject": stored.subject,
-        "version": stored.version,
-        "id": stored.id,
-        "schema": stored.schema,
-        "deleted": stored.deleted,
+    value = {"subject": stored.subject, "version": stored.version, "id": stored.id}
+    if stored.schema_type != "AVRO" or "schemaType" in stored.raw:
+        value["schemaType"] = stored.schema_type
+    value |= {
+        name: found for name, found in stored.raw.items() if name not in ("schema", "deleted") and name not in value
     }
-    return Entry(_schema_key(stored.subject, stored.version), _text(value))
+    return Entry(
+        _schema_key(stored.subject, stored.version), _text(value | {"schema": stored.schema, "deleted": stored.deleted})
+    )
 
 
 def erase_entry(subject: str, version: int) -> Entry:
@@ -144,8 +200,12 @@ def delete_subject_entry(subject: str, version: int) -> Entry:
     return Entry(_text(key), _text({"subject": subject, "version": version}))
 
 
-def config_entry(subject: str | None, level: str | None) -> Entry:
-    value = None if level is None else _text(_named(subject) | {"compatibilityLevel": level})
+def clear_subject_entry(subject: str | None) -> Entry:
+    return Entry(_text({"keytype": "CLEAR_SUBJECT"} | _named(subject) | {"magic": 0}), _text(_named(subject)))
+
+
+def config_entry(subject: str | None, config: dict[str, Any] | None) -> Entry:
+    value = None if config is None else _text(_named(subject) | config)
     return Entry(_text({"keytype": "CONFIG"} | _named(subject) | {"magic": 0}), value)
 
 
@@ -154,8 +214,16 @@ def mode_entry(subject: str | None, mode: str | None) -> Entry:
     return Entry(_text({"keytype": "MODE"} | _named(subject) | {"magic": 0}), value)
 
 
-def used_ids_entry(highest: int) -> Entry:
-    return Entry(_text({"keytype": "NOOP", "magic": 0}), _text({"maxId": highest}))
+def context_entry(context: str, *, gone: bool = False) -> Entry:
+    value = {"tenant": "default", "context": context}
+    return Entry(_text({"keytype": "CONTEXT"} | value | {"magic": 0}), None if gone else _text(value))
+
+
+def note_entry(highest: dict[str, int], leader: Leader | None) -> Entry:
+    value: dict[str, Any] = {"maxIds": highest}
+    if leader is not None:
+        value["leader"] = {"token": leader.token, "url": leader.url}
+    return Entry(_text({"keytype": "NOOP", "magic": 0}), _text(value))
 
 
 def _schema_key(subject: str, version: int) -> bytes:

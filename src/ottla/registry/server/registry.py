@@ -5,186 +5,98 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
-from ..avro_canonical import canonical
-from ..avro_parser import parse
-from ..avro_schema import AvroSchema, InvalidSchema
 from ..compatibility import Compatibility, Violation, check
-from . import faults
+from ..schema_error import InvalidSchema
+from . import faults, names
+from .identity import Identity
 from .log import SchemaLog
+from .reading import Reading
 from .records import (
     Entry,
     StoredSchema,
     config_entry,
+    context_entry,
     delete_subject_entry,
     erase_entry,
     mode_entry,
+    note_entry,
     schema_entry,
-    used_ids_entry,
 )
-from .settings import Settings, level_of, require_writable
+from .requests import Candidate, SchemaRequest, candidate, stored_schema, version_number
+from .settings import IMPORTING, Settings, config_of, level_of, mode_of, require_writable
 from .state import State
-from .store import Identity, Store, guid
-
-VERSION_MAX = 2**31 - 1
+from .store import Store, complain
 
 
-class SchemaRequest(msgspec.Struct, rename="camel"):
-    """The body with which clients register, look up and compare. `schema` is the schema's text."""
+class Registry(Reading):
+    """The registry without HTTP. Thread-safe. Every method raises RegistryRejected with Confluent's error codes.
 
-    schema: str = ""
-    schema_type: str | None = None
-    references: list[Any] | None = None
-    metadata: dict[str, Any] | None = None
-    rule_set: dict[str, Any] | None = None
-    id: int | None = None
-    version: int | None = None
+    Args:
+        log: Where everything is kept.
+        url: Where other instances on the same log reach this one; None if there are none.
+        read_only: Refuse every change, whatever the modes say.
+    """
 
-
-class Registry:
-    """The registry without HTTP. Thread-safe. Every method raises RegistryRejected with Confluent's error codes."""
-
-    def __init__(self, log: SchemaLog) -> None:
-        self.state = State(log)
+    def __init__(self, log: SchemaLog, url: str | None = None, *, read_only: bool = False) -> None:
+        super().__init__(State(log, url, read_only=read_only))
         self.settings = Settings(self.state)
 
-    def register(self, subject: str, request: SchemaRequest) -> StoredSchema:
+    def register(self, subject: str, request: SchemaRequest, *, normalize: bool = False) -> StoredSchema:
         """Registers a schema unless the subject has it already; returns its version either way.
 
-        The same schema under another subject keeps its id. A subject's earlier version that was deleted softly and is
-        the same schema is replaced by the new version.
+        The same schema under another subject of the context keeps its id. A subject's earlier version that was deleted
+        softly and is the same schema is replaced by the new version.
         """
-        schema = parsed(request)
-        text = canonical(schema)
-        same = ("AVRO", text, repr([]))
         with self.state.reading() as store:
-            known = store.find(subject, same)
+            wanted = self._completed(store, subject, request, normalize)
+            known = self._known(store, subject, request, wanted)
         if known is not None:  # not a write: it works in read-only mode and with the brokers away, too
             return known
         result: StoredSchema | None = None
 
         def decide(store: Store) -> list[Entry]:
-            nonlocal result
-            result = store.find(subject, same)
+            nonlocal result, wanted
+            wanted = self._completed(store, subject, request, normalize)
+            result = self._known(store, subject, request, wanted)
             if result is not None:
                 return []
-            self._require_registrable(store, subject, request, schema)
-            schema_id = store.id_of(same) or self.state.next_id(store)
-            result = StoredSchema(subject, _next_version(store, subject), schema_id, text)
+            _require_registrable(store, subject, request, wanted)
+            context = names.context_of(subject)
+            schema_id = _given_id(store, subject, request, wanted) or (
+                store.ids(context).of.get(wanted.same) or self.state.next_id(store, context)
+            )
+            version = request.version if request.version and request.version > 0 else _next_version(store, subject)
+            result = StoredSchema(subject, version, schema_id, wanted.text, wanted.schema.kind, raw=wanted.raw())
             replaced = [
                 erase_entry(subject, old.version)
                 for old in store.versions(subject, deleted=True)
-                if old.deleted and old.id == schema_id
+                if old.deleted and old.id == schema_id and old.version < version
+                if not store.referrers(subject, old.version, deleted=True)
             ]
-            return [schema_entry(result), *replaced]  # in this order: a crash between must not lose the id
+            made = [] if context == names.DEFAULT or context in store.contexts else [context_entry(context)]
+            return [*made, schema_entry(result), *replaced]  # in this order: a crash between must not lose the id
 
         def confirm(store: Store) -> None:
             if result is not None:
-                _require_won(store, result, same)
+                _require_won(store, result, wanted.same)
 
         self.state.write(decide, confirm)
         assert result is not None  # decide has run
         return result
 
-    def lookup(self, subject: str, request: SchemaRequest, *, deleted: bool = False) -> StoredSchema:
+    def lookup(
+        self, subject: str, request: SchemaRequest, *, deleted: bool = False, normalize: bool = False
+    ) -> StoredSchema:
         """The subject's version that is this schema."""
-        same = ("AVRO", canonical(parsed(request, validate_defaults=False)), repr([]))
         with self.state.reading() as store:
+            subject = self.aliased(store, subject)
             if not store.versions(subject, deleted=deleted):
                 raise faults.subject_not_found(subject)
-            found = store.find(subject, same, deleted=deleted)
+            wanted = candidate(store, subject, request, normalize=normalize, strict=False)
+            found = _same_version(store, subject, request, wanted, deleted)
         if found is None:
             raise faults.schema_not_found()
         return found
-
-    def subjects(self, *, prefix: str = "", deleted: bool = False, deleted_only: bool = False) -> list[str]:
-        """Subjects with a version, in order; with `deleted` also those whose versions are all deleted softly."""
-        with self.state.reading() as store:
-            live = {name for name in store.subjects if store.versions(name)}
-            found = set(store.subjects) - live if deleted_only else set(store.subjects) if deleted else live
-            return sorted(name for name in found if name.startswith(prefix))
-
-    def versions(self, subject: str, *, deleted: bool = False, deleted_only: bool = False) -> list[StoredSchema]:
-        with self.state.reading() as store:
-            found = store.versions(subject, deleted=deleted or deleted_only)
-            found = [stored for stored in found if stored.deleted or not deleted_only]
-        if not found:
-            raise faults.subject_not_found(subject)
-        return found
-
-    def version(self, subject: str, version: str, *, deleted: bool = False) -> StoredSchema:
-        """One version; `version` is a number or `latest`."""
-        wanted = version_number(version)
-        with self.state.reading() as store:
-            found = store.versions(subject, deleted=deleted)
-        if not found:
-            raise faults.subject_not_found(subject)
-        if wanted is None:
-            return found[-1]
-        for stored in found:
-            if stored.version == wanted:
-                return stored
-        raise faults.version_not_found(wanted)
-
-    def latest_with(self, subject: str, metadata: dict[str, str], *, deleted: bool = False) -> StoredSchema:
-        """The newest version whose metadata has these properties."""
-        for stored in reversed(self.versions(subject, deleted=deleted)):
-            properties = (stored.raw.get("metadata") or {}).get("properties") or {}
-            if metadata.items() <= properties.items():
-                return stored
-        raise faults.schema_not_found()
-
-    def by_id(self, schema_id: int) -> StoredSchema:
-        """A version with this id. Versions deleted softly count: what was written with them must stay readable."""
-        with self.state.reading() as store:
-            found = store.by_id(schema_id)
-        if found is None:
-            raise faults.schema_not_found(schema_id)
-        return found
-
-    def by_guid(self, wanted: str) -> StoredSchema:
-        """A version whose schema has this globally unique id."""
-        with self.state.reading() as store:
-            every = [stored for versions in store.subjects.values() for stored in versions.values()]
-        for stored in every:
-            if guid(stored.schema) == wanted.lower():
-                return stored
-        raise faults.schema_not_found(wanted)
-
-    def every(self, *, prefix: str = "", deleted: bool = False, latest: bool = False) -> list[StoredSchema]:
-        """All versions of all subjects that begin with `prefix`, or only the latest of each."""
-        with self.state.reading() as store:
-            found = [
-                store.versions(name, deleted=deleted) for name in sorted(store.subjects) if name.startswith(prefix)
-            ]
-        return [stored for versions in found for stored in (versions[-1:] if latest else versions)]
-
-    def holders(self, schema_id: int, *, deleted: bool = False) -> list[StoredSchema]:
-        """The versions that have this id."""
-        with self.state.reading() as store:
-            found = store.holders(schema_id)
-        if not found:
-            raise faults.schema_not_found(schema_id)
-        return [stored for stored in found if deleted or not stored.deleted]
-
-    def highest_id(self) -> int:
-        with self.state.reading() as store:
-            return store.highest_id
-
-    def referenced_by(self, subject: str, version: str) -> list[int]:
-        """Ids of the schemas that refer to this version."""
-        target = self.version(subject, version, deleted=True)
-        with self.state.reading() as store:
-            return sorted(
-                {
-                    stored.id
-                    for versions in store.subjects.values()
-                    for stored in versions.values()
-                    for reference in stored.references
-                    if (reference.get("subject"), reference.get("version")) == (subject, target.version)
-                }
-            )
 
     def delete_subject(self, subject: str, *, permanent: bool = False) -> list[int]:
         """Deletes every version, softly, or for good what was deleted softly before; returns their numbers."""
@@ -198,6 +110,8 @@ class Registry:
             if not every:
                 raise faults.subject_not_found(subject)
             numbers = [stored.version for stored in (every if permanent else live)]
+            for number in numbers:
+                _require_unreferenced(store, subject, number, permanent)
             if permanent:
                 if live:
                     raise faults.subject_not_soft_deleted(subject)
@@ -218,6 +132,7 @@ class Registry:
             require_writable(store, subject)
             stored = _existing(store, subject, version_number(version))
             number = stored.version
+            _require_unreferenced(store, subject, number, permanent)
             if permanent:
                 if not stored.deleted:
                     raise faults.version_not_soft_deleted(subject, number)
@@ -229,82 +144,84 @@ class Registry:
         self.state.write(decide)
         return number
 
+    def delete_context(self, context: str) -> None:
+        """Forgets an empty context."""
+
+        def decide(store: Store) -> list[Entry]:
+            if any(names.context_of(subject) == context for subject in store.subjects):
+                raise faults.fault(42211, f"The specified context '{context}' is not empty.")
+            return [context_entry(context, gone=True)] if context in store.contexts else []
+
+        self.state.write(decide)
+
     def violations(
-        self, subject: str, request: SchemaRequest, version: str | None
+        self, subject: str, request: SchemaRequest, version: str | None, *, normalize: bool = False
     ) -> tuple[Compatibility, list[Violation]]:
         """Holds a schema against one version, or, with None, against those that a registration would be held against.
 
         Returns:
             The level in force and what violates it.
         """
-        schema = parsed(request)
         with self.state.reading() as store:
-            level = level_of(store, subject)
+            wanted = candidate(store, subject, request, normalize=normalize)
             earlier = store.versions(subject)
-        if version is not None:
-            wanted = version_number(version)
-            if wanted is None:
-                earlier = earlier[-1:]
-            else:
-                earlier = [stored for stored in earlier if stored.version == wanted]
-                if not earlier:
-                    raise faults.version_not_found(wanted)
-        return level, _check(level, schema, earlier)
+            if version is not None:
+                number = version_number(version)
+                if number is None:
+                    earlier = earlier[-1:]
+                else:
+                    earlier = [stored for stored in store.versions(subject, deleted=True) if stored.version == number]
+                    if not earlier:
+                        raise faults.version_not_found(number)
+            return level_of(store, subject), _violations(store, subject, wanted, earlier)
 
-    def _require_registrable(self, store: Store, subject: str, request: SchemaRequest, schema: AvroSchema) -> None:
-        require_writable(store, subject)
-        if request.id is not None and request.id > 0:
-            raise faults.not_permitted(
-                f"Subject {subject} is not in import mode: the registry chooses the id, leave it out"
+    def _completed(self, store: Store, subject: str, request: SchemaRequest, normalize: bool) -> Candidate:
+        """What is to be registered: the request with what the config and the version before add to it."""
+        config = config_of(store, subject)
+        importing = mode_of(store, subject) in IMPORTING
+        wanted = candidate(
+            store, subject, request, normalize=normalize or bool(config.get("normalize")), strict=not importing
+        )
+        if importing:
+            return wanted
+        before = next(iter(store.versions(subject)[-1:]), None)
+        for attribute, default, override in (
+            ("metadata", "defaultMetadata", "overrideMetadata"),
+            ("rule_set", "defaultRuleSet", "overrideRuleSet"),
+        ):
+            given = getattr(wanted, attribute)
+            if given is None and before is not None:
+                given = getattr(before, attribute)
+            merged = _merged(_merged(config.get(default), given), config.get(override))
+            setattr(wanted, attribute, merged or None)
+        return wanted
+
+    def _known(self, store: Store, subject: str, request: SchemaRequest, wanted: Candidate) -> StoredSchema | None:
+        if request.version is not None and request.version > 0 and mode_of(store, subject) in IMPORTING:
+            return next(
+                (
+                    stored
+                    for stored in store.versions(subject)
+                    if stored.version == request.version
+                    and store.identity_of(stored) == wanted.same
+                    and request.id in (None, -1, stored.id)
+                ),
+                None,
             )
-        following = _next_version(store, subject)
-        if request.version is not None and request.version not in (-1, 0, following):
-            raise faults.invalid_schema(f"version {request.version} is not the next one, which is {following}")
-        earlier = store.versions(subject)
-        level = level_of(store, subject)
-        violations = _check(level, schema, earlier)
-        if violations:
-            raise faults.incompatible(subject, explain(level, violations, earlier))
+        found = _same_version(store, subject, request, wanted, False)
+        return found if found is None or request.id in (None, -1, found.id) else None
 
 
-def parsed(request: SchemaRequest, *, validate_defaults: bool = True) -> AvroSchema:
-    """The schema of a request.
-
-    Raises:
-        RegistryRejected: 42201: not a schema, or of a kind this registry does not serve.
-    """
-    if (request.schema_type or "AVRO").upper() != "AVRO":
-        raise faults.invalid_schema(f"this registry does not serve schema type {request.schema_type} yet, only AVRO")
-    for name, given in (
-        ("references", request.references),
-        ("metadata", request.metadata),
-        ("ruleSet", request.rule_set),
-    ):
-        if given:
-            raise faults.invalid_schema(f"this registry does not serve {name} yet")
-    if not request.schema.strip():
-        raise faults.invalid_schema("the schema is empty")
-    try:
-        return parse(request.schema, validate_defaults=validate_defaults)
-    except InvalidSchema as error:
-        raise faults.invalid_schema(str(error)) from error
-
-
-def version_number(version: str) -> int | None:
-    """A version from a path; None for the latest.
-
-    Raises:
-        RegistryRejected: 42202: neither a number in range nor `latest`.
-    """
-    if version in ("latest", "-1"):
-        return None
-    try:
-        number = int(version)
-    except ValueError:
-        raise faults.invalid_version(version) from None
-    if not 1 <= number <= VERSION_MAX:
-        raise faults.invalid_version(version)
-    return number
+def _same_version(
+    store: Store, subject: str, request: SchemaRequest, wanted: Candidate, deleted: bool
+) -> StoredSchema | None:
+    found = store.find(subject, wanted.same, deleted=deleted)
+    if found is None and not request.metadata and not request.rule_set:
+        found = store.find(subject, wanted.same, deleted=deleted, exactly=False)
+        if found is not None and (wanted.metadata or wanted.rule_set) and store.identity_of(found) != wanted.same:
+            # The config adds something that this version does not have yet.
+            return None
+    return found
 
 
 def explain(level: Compatibility, violations: list[Violation], earlier: list[StoredSchema]) -> list[str]:
@@ -321,34 +238,86 @@ def explain(level: Compatibility, violations: list[Violation], earlier: list[Sto
     return reasons + context
 
 
-def _check(level: Compatibility, schema: AvroSchema, earlier: list[StoredSchema]) -> list[Violation]:
+def _violations(store: Store, subject: str, wanted: Candidate, earlier: list[StoredSchema]) -> list[Violation]:
+    config = config_of(store, subject)
+    level = level_of(store, subject)
+    group = config.get("compatibilityGroup")
+    if group:
+        mine = _property(wanted.metadata, group)
+        earlier = [stored for stored in earlier if _property(stored.metadata, group) == mine]
     if level is Compatibility.NONE:
         return []
-    versions = []
-    for stored in earlier if level.transitive else earlier[-1:]:
-        if stored.schema_type != "AVRO" or stored.references:
-            raise faults.invalid_schema(
-                f"version {stored.version} is a schema this registry cannot compare with yet (type "
-                f"{stored.schema_type}, {len(stored.references)} references)"
-            )
-        try:
-            versions.append((stored.version, parse(stored.schema, validate_defaults=False)))
-        except InvalidSchema as error:
-            raise faults.store_failed(f"version {stored.version} is stored but not a schema: {error}") from error
+    held = earlier if level.transitive else earlier[-1:]
+    versions = [(stored.version, stored_schema(store, stored)) for stored in held]
     try:
-        return check(level, schema, versions)
+        return check(level, wanted.schema, versions, lenient=config.get("compatibilityPolicy") == "LENIENT")
     except InvalidSchema as error:
         raise faults.invalid_schema(str(error)) from error
 
 
+def _property(metadata: dict[str, Any] | None, name: str) -> Any:
+    return ((metadata or {}).get("properties") or {}).get(name)
+
+
+def _merged(below: dict[str, Any] | None, above: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Two metadata or rule sets in one; where both say something, the second holds."""
+    if not below or not above:
+        return above or below
+    merged = dict(below)
+    for name, value in above.items():
+        known = merged.get(name)
+        if isinstance(known, dict) and isinstance(value, dict):
+            merged[name] = known | value
+        elif isinstance(known, list) and isinstance(value, list) and all(isinstance(one, dict) for one in value):
+            named = {one.get("name") for one in value}
+            merged[name] = [one for one in known if one.get("name") not in named] + value
+        elif value is not None:
+            merged[name] = value
+    return merged
+
+
+def _require_registrable(store: Store, subject: str, request: SchemaRequest, wanted: Candidate) -> None:
+    mode = mode_of(store, subject)
+    require_writable(store, subject)
+    context = names.context_of(subject)
+    if request.id is not None and request.id >= 0:
+        if mode not in IMPORTING:
+            raise faults.not_permitted(f"Subject {subject} in context {context} is not in import mode")
+        return
+    if mode in IMPORTING:
+        raise faults.not_permitted(f"Subject {subject} in context {context} is not in read-write mode")
+    following = _next_version(store, subject)
+    if request.version is not None and request.version not in (-1, 0, following):
+        raise faults.invalid_schema(f"version {request.version} is not the next one, which is {following}")
+    earlier = store.versions(subject)
+    violations = _violations(store, subject, wanted, earlier)
+    if violations:
+        raise faults.incompatible(subject, explain(level_of(store, subject), violations, earlier))
+
+
+def _given_id(store: Store, subject: str, request: SchemaRequest, wanted: Candidate) -> int | None:
+    """The id that an import asks for."""
+    if request.id is None or request.id < 0:
+        return None
+    holders = store.holders(names.context_of(subject), request.id)
+    if holders and store.identity_of(holders[0]) != wanted.same:
+        raise faults.id_mismatch(request.id, holders[0].subject)
+    return request.id
+
+
 def _require_won(store: Store, result: StoredSchema, same: Identity) -> None:
-    """Sees that what the log made of a registration is what was decided: another writer may have come between."""
+    """Sees that what the log made of a registration is what was decided: a stranger may have written in between."""
     stored = store.subjects.get(result.subject, {}).get(result.version)
-    if stored is None or stored.id != result.id or store.identity_of(result.id) != same:
+    if stored is None or stored.id != result.id or store.identity_of(stored) != same:
         raise faults.store_failed(
-            f"another registry wrote to the same topic at the same moment, so that version {result.version} of "
-            f"{result.subject} is not certain. Run only one registry on a topic, and register again"
+            f"a registry of another make wrote to the same topic at the same moment, so that version {result.version} "
+            f"of {result.subject} is not certain. Let only one of them write, and register again"
         )
+
+
+def _require_unreferenced(store: Store, subject: str, version: int, permanent: bool) -> None:
+    if store.referrers(subject, version, deleted=permanent):
+        raise faults.reference_exists(subject, version)
 
 
 def _next_version(store: Store, subject: str) -> int:
@@ -372,12 +341,15 @@ def _existing(store: Store, subject: str, wanted: int | None) -> StoredSchema:
 
 
 def _erase(store: Store, subject: str, versions: list[StoredSchema]) -> list[Entry]:
-    """Tombstones, newest first; and, before them, a note of the highest id, which compaction might else forget."""
-    entries = [used_ids_entry(store.highest_id)]
+    """Tombstones, newest first; and, before them, a note of the highest ids, which compaction might else forget."""
+    entries = [note_entry(store.highest_ids(), store.leader)]
     entries += [erase_entry(subject, stored.version) for stored in reversed(versions)]
     if len(versions) == len(store.versions(subject, deleted=True)):
-        if subject in store.levels:
+        if subject in store.configs:
             entries.append(config_entry(subject, None))
         if subject in store.modes:
             entries.append(mode_entry(subject, None))
     return entries
+
+
+__all__ = ["Registry", "SchemaRequest", "complain", "explain"]

@@ -6,14 +6,18 @@ import errno
 import logging
 import signal
 import socket
+import ssl
 import threading
 import time
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
-from ...errors import PortInUse
+from ...errors import ConfigurationError, PortInUse
 from ...settings import KafkaSettings
+from .access import read_accounts
 from .app import create_app
 from .config import RegistryConfig
 from .kafka_log import KafkaLog
@@ -33,16 +37,20 @@ def serve(config: RegistryConfig) -> None:
 
     Raises:
         PortInUse: Something else listens on the port.
+        ConfigurationError: Accounts or certificates cannot be used.
     """
+    accounts = None if config.accounts is None else read_accounts(Path(config.accounts))
+    tls = _tls(config)
     listening = _listen(config.host, config.port)
     logging.getLogger("ottla.kafka.client").addFilter(_SomeOfIt())
     host, port = listening.getsockname()[:2]
     kafka = KafkaSettings(bootstrap_servers=config.bootstrap_servers, properties=PROPERTIES | config.properties)
     log = KafkaLog(kafka, config.topic, replication=config.replication, timeout_s=config.append_timeout_s)
-    registry = Registry(log)
+    url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+    registry = Registry(log, config.advertised_url or url, read_only=config.read_only)
     server = _Server(
         uvicorn.Config(
-            create_app(registry),
+            create_app(registry, accounts=accounts, verify=config.tls_authorities or True),
             loop="asyncio",
             http="h11",
             ws="none",
@@ -51,12 +59,11 @@ def serve(config: RegistryConfig) -> None:
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=1,
+            **tls,
         ),
         log,
     )
-    announce = threading.Thread(
-        target=_announce, args=(server, registry, f"http://{host}:{port}"), name="announce", daemon=True
-    )
+    announce = threading.Thread(target=_announce, args=(server, registry, url), name="announce", daemon=True)
     registry.state.start()
     announce.start()
     if threading.current_thread() is threading.main_thread():
@@ -68,6 +75,34 @@ def serve(config: RegistryConfig) -> None:
         server.run(sockets=[listening])
     finally:
         registry.state.close()
+
+
+def _tls(config: RegistryConfig) -> dict[str, Any]:
+    """What uvicorn is told about TLS; empty without it.
+
+    Raises:
+        ConfigurationError: A file is missing, or is none of the kind.
+    """
+    if config.tls_certificate is None:
+        if config.tls_key or config.tls_clients:
+            raise ConfigurationError("TLS needs a certificate: give --tls-certificate (a PEM file) with --tls-key")
+        return {}
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(config.tls_certificate, config.tls_key)
+        if config.tls_clients is not None:
+            context.load_verify_locations(config.tls_clients)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"cannot use {config.tls_certificate} with {config.tls_key or 'no key'}"
+            f"{f' and {config.tls_clients}' if config.tls_clients else ''} for TLS: {error}"
+        ) from error
+    return {
+        "ssl_certfile": config.tls_certificate,
+        "ssl_keyfile": config.tls_key,
+        "ssl_ca_certs": config.tls_clients,
+        "ssl_cert_reqs": ssl.CERT_REQUIRED if config.tls_clients else ssl.CERT_NONE,
+    }
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,55 +2,70 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
-import uuid
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from ..avro_canonical import canonical
-from ..avro_parser import parse
-from ..avro_schema import InvalidSchema
-from .records import Change, Configured, DeletedSubject, ErasedVersion, ModeSet, StoredSchema, UsedIds
-
-Identity = tuple[str, str, str]
-"""What makes two schemas the same one: type, canonical text, references."""
-
-
-def identity(schema_type: str, schema: str, references: object = None) -> Identity:
-    """The identity of a schema that some registry accepted; text that cannot be parsed here stands for itself."""
-    if schema_type == "AVRO" and not references:
-        # A topic taken over from another registry may hold what that one accepted and this one does not.
-        with suppress(InvalidSchema):
-            schema = canonical(parse(schema, validate_defaults=False))
-    return schema_type, schema, repr(references or [])
+from . import names
+from .identity import Identity, guid, identity_of_stored
+from .records import (
+    Change,
+    ClearedSubject,
+    Configured,
+    ContextMade,
+    DeletedSubject,
+    ErasedVersion,
+    Leader,
+    ModeSet,
+    Note,
+    StoredSchema,
+)
 
 
-def guid(schema: str) -> str:
-    """Confluent's globally unique id of a schema without references and metadata: the MD5 of its text as a UUID."""
-    return str(uuid.UUID(bytes=hashlib.md5(schema.encode(), usedforsecurity=False).digest()))
+@dataclass
+class Ids:
+    """The ids of one context.
+
+    Attributes:
+        highest: The highest id ever given out, as far as the log tells.
+        holders: Id to the versions that have it.
+        of: Schema to its id.
+        identities: Id to its schema; where two writers gave it to two schemas, the first one.
+    """
+
+    highest: int = 0
+    holders: dict[int, dict[tuple[str, int], StoredSchema]] = field(default_factory=dict)
+    of: dict[Identity, int] = field(default_factory=dict)
+    identities: dict[int, Identity] = field(default_factory=dict)
 
 
 @dataclass
 class Store:
-    """Subjects, ids, levels and modes. Not thread-safe: `Registry` holds a lock around every use.
+    """Subjects, ids, configs and modes. Not thread-safe: `State` holds a lock around every use.
 
     Attributes:
         subjects: Subject to version to schema; versions deleted softly included.
-        levels, modes: By subject; None is for all subjects.
-        highest_id: The highest id ever given out, as far as the log tells.
+        configs, modes: By subject; None is for all subjects of the default context.
+        contexts: Contexts besides the default one that had a schema.
+        leader: Who writes to the log now; None if nobody has said so.
+        former: Tokens of those who wrote before.
+        values: Every record in force, by its key: what a record of a former leader is put right with.
+        void: Keys of records by former leaders that are not put right yet.
     """
 
     subjects: dict[str, dict[int, StoredSchema]] = field(default_factory=dict)
-    levels: dict[str | None, str] = field(default_factory=dict)
+    configs: dict[str | None, dict[str, Any]] = field(default_factory=dict)
     modes: dict[str | None, str] = field(default_factory=dict)
-    highest_id: int = 0
-    _holders: dict[int, dict[tuple[str, int], StoredSchema]] = field(default_factory=dict)
-    _ids: dict[Identity, int] = field(default_factory=dict)
-    _identities: dict[int, Identity] = field(default_factory=dict)
+    contexts: set[str] = field(default_factory=set)
+    leader: Leader | None = None
+    former: set[str] = field(default_factory=set)
+    values: dict[bytes, bytes] = field(default_factory=dict)
+    void: dict[bytes, None] = field(default_factory=dict)
+    _ids: dict[str, Ids] = field(default_factory=dict)
+    _guids: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
 
     def apply(self, change: Change) -> str | None:
-        """Applies one change. Returns a complaint if it contradicts what was there: a second writer on the log."""
+        """Applies one change. Returns a complaint if it contradicts what was there: a stranger writes to the log."""
         match change:
             case StoredSchema():
                 return self._store(change)
@@ -60,37 +75,54 @@ class Store:
                 for version, stored in list(self.subjects.get(change.subject, {}).items()):
                     if version <= change.version and not stored.deleted:
                         self._put(replace(stored, deleted=True))
+            case ClearedSubject():
+                self._clear(change.subject)
             case Configured():
-                _set(self.levels, change.subject, change.level)
+                _set(self.configs, change.subject, change.config)
             case ModeSet():
                 _set(self.modes, change.subject, change.mode)
-            case UsedIds():
-                self.highest_id = max(self.highest_id, change.highest)
+            case ContextMade():
+                (self.contexts.discard if change.gone else self.contexts.add)(change.context)
+            case Note():
+                for context, highest in change.highest.items():
+                    ids = self.ids(context)
+                    ids.highest = max(ids.highest, highest)
+                if change.leader is not None and change.leader != self.leader:
+                    self.former |= {self.leader.token} if self.leader is not None else set()
+                    self.leader = change.leader
         return None
 
-    def by_id(self, schema_id: int) -> StoredSchema | None:
-        """Some version that has this id, one that is not deleted if there is any."""
-        holders = self._holders.get(schema_id)
-        if not holders:
-            return None
-        return min(holders.values(), key=lambda stored: stored.deleted)
+    def ids(self, context: str) -> Ids:
+        """The ids of a context."""
+        return self._ids.setdefault(context, Ids())
 
-    def holders(self, schema_id: int) -> list[StoredSchema]:
-        """Every version of every subject with this id, by subject and version."""
-        return [stored for _, stored in sorted(self._holders.get(schema_id, {}).items())]
+    def highest_ids(self) -> dict[str, int]:
+        return {context: ids.highest for context, ids in sorted(self._ids.items()) if ids.highest}
 
-    def id_of(self, wanted: Identity) -> int | None:
-        """The id this schema has under any subject."""
-        return self._ids.get(wanted)
+    def every_context(self) -> list[str]:
+        """The contexts there are, the default one first."""
+        found = {names.context_of(subject) for subject in self.subjects} | self.contexts
+        return [names.DEFAULT, *sorted(found - {names.DEFAULT})]
 
-    def identity_of(self, schema_id: int) -> Identity | None:
-        """What the schema with this id is; where two writers gave it to two schemas, the first one."""
-        return self._identities.get(schema_id)
+    def holders(self, context: str, schema_id: int) -> list[StoredSchema]:
+        """Every version in a context with this id, by subject and version."""
+        return [stored for _, stored in sorted(self.ids(context).holders.get(schema_id, {}).items())]
 
-    def find(self, subject: str, wanted: Identity, *, deleted: bool = False) -> StoredSchema | None:
-        """The subject's newest version that is this schema."""
+    def with_guid(self, wanted: str) -> list[StoredSchema]:
+        """Every version, in whatever context, whose schema has this globally unique id."""
+        places = sorted(self._guids.get(wanted, ()))
+        return [self.subjects[subject][version] for subject, version in places]
+
+    def identity_of(self, stored: StoredSchema) -> Identity:
+        return self.ids(names.context_of(stored.subject)).identities[stored.id]
+
+    def find(
+        self, subject: str, wanted: Identity, *, deleted: bool = False, exactly: bool = True
+    ) -> StoredSchema | None:
+        """The subject's newest version that is this schema; `exactly` False: whatever metadata and rules it has."""
+        parts = len(wanted) if exactly else len(wanted) - 1
         for stored in reversed(self.versions(subject, deleted=deleted)):
-            if self._identities[stored.id] == wanted:
+            if self.identity_of(stored)[:parts] == wanted[:parts]:
                 return stored
         return None
 
@@ -99,25 +131,44 @@ class Store:
         found = self.subjects.get(subject, {})
         return [found[version] for version in sorted(found) if deleted or not found[version].deleted]
 
+    def referrers(self, subject: str, version: int, *, deleted: bool = False) -> list[StoredSchema]:
+        """The versions that refer to this one; with `deleted` also those deleted softly."""
+        return [
+            stored
+            for versions in self.subjects.values()
+            for stored in versions.values()
+            if (deleted or not stored.deleted)
+            and any(
+                names.beside(stored.subject, str(one.get("subject"))) == subject and one.get("version") == version
+                for one in stored.references
+            )
+        ]
+
     def _store(self, stored: StoredSchema) -> str | None:
         complaint = None
-        same = identity(stored.schema_type, stored.schema, stored.references)
+        same = identity_of_stored(
+            stored.schema_type, stored.schema, stored.references, stored.metadata, stored.rule_set
+        )
+        ids = self.ids(names.context_of(stored.subject))
         before = self.subjects.get(stored.subject, {}).get(stored.version)
         if before is not None and before.id != stored.id:
             complaint = f"subject {stored.subject} version {stored.version} was id {before.id} and is now {stored.id}"
             self._forget(stored.subject, stored.version)
-        elif self._identities.get(stored.id, same) != same:
-            subjects = ", ".join(sorted({stored.subject, *(other.subject for other in self.holders(stored.id))}))
+        elif ids.identities.get(stored.id, same) != same:
+            holders = ids.holders.get(stored.id, {})
+            subjects = ", ".join(sorted({stored.subject, *(subject for subject, _version in holders)}))
             complaint = f"id {stored.id} stands for two different schemas (subjects {subjects})"
         self._put(stored)
-        self._ids.setdefault(same, stored.id)
-        self._identities.setdefault(stored.id, same)
-        self.highest_id = max(self.highest_id, stored.id)
+        ids.of.setdefault(same, stored.id)
+        ids.identities.setdefault(stored.id, same)
+        ids.highest = max(ids.highest, stored.id)
         return complaint
 
     def _put(self, stored: StoredSchema) -> None:
+        place = (stored.subject, stored.version)
         self.subjects.setdefault(stored.subject, {})[stored.version] = stored
-        self._holders.setdefault(stored.id, {})[stored.subject, stored.version] = stored
+        self.ids(names.context_of(stored.subject)).holders.setdefault(stored.id, {})[place] = stored
+        self._guids.setdefault(guid_of(stored), set()).add(place)
 
     def _forget(self, subject: str, version: int) -> None:
         versions = self.subjects.get(subject, {})
@@ -126,14 +177,35 @@ class Store:
             return
         if not versions:
             del self.subjects[subject]
-        holders = self._holders[stored.id]
+        self._guids[guid_of(stored)].discard((subject, version))
+        ids = self.ids(names.context_of(subject))
+        holders = ids.holders[stored.id]
         del holders[subject, version]
         if not holders:
-            del self._holders[stored.id], self._identities[stored.id]
-            self._ids = {same: found for same, found in self._ids.items() if found != stored.id}
+            del ids.holders[stored.id], ids.identities[stored.id]
+            ids.of = {same: found for same, found in ids.of.items() if found != stored.id}
+
+    def _clear(self, subject: str | None) -> None:
+        for name in list(self.subjects):
+            if within(name, subject):
+                for stored in self.versions(name, deleted=True):
+                    if stored.deleted:
+                        self._forget(name, stored.version)
 
 
-def _set(settings: dict[str | None, str], subject: str | None, value: str | None) -> None:
+def within(subject: str, scope: str | None) -> bool:
+    """Whether a subject is what a setting for `scope` is about: None is the default context, `:.c:` the context c."""
+    if scope is None:
+        return names.context_of(subject) == names.DEFAULT
+    context, plain = names.split(scope)
+    return subject == scope if plain else scope == names.GLOBAL or names.context_of(subject) == context
+
+
+def guid_of(stored: StoredSchema) -> str:
+    return guid(stored.schema, stored.references, stored.metadata, stored.rule_set)
+
+
+def _set(settings: dict[str | None, Any], subject: str | None, value: Any) -> None:
     if value is None:
         settings.pop(subject, None)
     else:

@@ -11,7 +11,8 @@ from starlette.routing import BaseRoute, Route
 
 from ....errors import RegistryRejected
 from ..http import Answer, body, flag, path, subject_of
-from ..registry import Registry, SchemaRequest, explain
+from ..registry import Registry, explain
+from ..requests import SchemaRequest
 
 
 def routes(registry: Registry) -> list[BaseRoute]:
@@ -19,14 +20,16 @@ def routes(registry: Registry) -> list[BaseRoute]:
         subject, asked, verbose = subject_of(request), await body(request, SchemaRequest), flag(request, "verbose")
         version = path(request, "version") if "version" in request.path_params else None
         try:
-            level, violations = await run_in_threadpool(registry.violations, subject, asked, version)
+            level, violations = await run_in_threadpool(
+                registry.violations, subject, asked, version, normalize=flag(request, "normalize")
+            )
         except RegistryRejected as error:
             if error.code != 42201 or not verbose:
                 raise
             return Answer({"is_compatible": False, "messages": [str(error)]})
         answer: dict[str, Any] = {"is_compatible": not violations}
         if verbose:
-            earlier = registry.versions(subject) if violations else []
+            earlier = registry.versions(subject, deleted=True) if violations else []
             answer["messages"] = explain(level, violations, earlier) if violations else []
         return Answer(answer)
 

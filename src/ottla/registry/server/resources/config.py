@@ -1,4 +1,4 @@
-"""/config: the compatibility level, for all subjects and for one.
+"""/config: compatibility level and what else is configured, for all subjects, a context, or one subject.
 
 Requests and answers to them say `compatibility`; reading says `compatibilityLevel`. That is Confluent's API.
 """
@@ -12,38 +12,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from .. import faults
-from ..http import Answer, body, flag, subject_of
+from ..http import Answer, body, flag, scope_of
 from ..registry import Registry
-from ..settings import LEVELS
-
-# What is served is always in canonical form, so asking for `normalize` asks for nothing more.
-SERVED = {"compatibility", "compatibilityLevel", "normalize"}
 
 
 def routes(registry: Registry) -> list[BaseRoute]:
     settings = registry.settings
 
-    def scope(request: Request) -> str | None:
-        return subject_of(request) if "subject" in request.path_params else None
-
     async def read(request: Request) -> Response:
-        return Answer(
-            {"compatibilityLevel": settings.level(scope(request), default_to_global=flag(request, "defaultToGlobal"))}
-        )
+        return Answer(settings.config(scope_of(request), default_to_global=flag(request, "defaultToGlobal")))
 
     async def change(request: Request) -> Response:
-        subject, asked = scope(request), await body(request, dict[str, Any])
-        unserved = sorted(name for name, value in asked.items() if value is not None and name not in SERVED)
-        if unserved:
-            raise faults.fault(42203, f"This registry does not serve {', '.join(unserved)} in a config yet")
-        level = asked.get("compatibility", asked.get("compatibilityLevel"))
-        if level is None:
-            raise faults.invalid_level(level, LEVELS)
-        return Answer({"compatibility": await run_in_threadpool(settings.set_level, subject, level)})
+        scope, asked = scope_of(request), await body(request, dict[str, Any])
+        return Answer(await run_in_threadpool(settings.set_config, scope, asked))
 
     async def delete(request: Request) -> Response:
-        return Answer({"compatibilityLevel": await run_in_threadpool(settings.delete_level, scope(request))})
+        return Answer(await run_in_threadpool(settings.delete_config, scope_of(request)))
 
     return [
         Route(path, endpoint, methods=[method])

@@ -1,4 +1,4 @@
-"""/mode: whether subjects may be changed, for all and for one."""
+"""/mode: whether subjects may be changed, for all, for a context and for one subject."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..http import Answer, body, flag, subject_of
+from ..http import Answer, body, flag, scope_of
 from ..registry import Registry
 
 
 def routes(registry: Registry) -> list[BaseRoute]:
     settings = registry.settings
 
-    def scope(request: Request) -> str | None:
-        return subject_of(request) if "subject" in request.path_params else None
-
     async def read(request: Request) -> Response:
-        return Answer({"mode": settings.mode(scope(request), default_to_global=flag(request, "defaultToGlobal"))})
+        return Answer({"mode": settings.mode(scope_of(request), default_to_global=flag(request, "defaultToGlobal"))})
 
     async def change(request: Request) -> Response:
-        subject, asked = scope(request), await body(request, dict[str, Any])
-        return Answer({"mode": await run_in_threadpool(settings.set_mode, subject, asked.get("mode"))})
+        scope, asked, force = scope_of(request), await body(request, dict[str, Any]), flag(request, "force")
+        return Answer({"mode": await run_in_threadpool(settings.set_mode, scope, asked.get("mode"), force=force)})
 
     async def delete(request: Request) -> Response:
-        return Answer({"mode": await run_in_threadpool(settings.delete_mode, scope(request))})
+        scope, recursive = scope_of(request), flag(request, "recursive")
+        return Answer({"mode": await run_in_threadpool(settings.delete_mode, scope, recursive=recursive)})
 
     return [
         Route(path, endpoint, methods=[method])

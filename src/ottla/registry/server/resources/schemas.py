@@ -2,49 +2,64 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..http import Answer, PlainText, flag, number, page, path
+from ..http import Answer, PlainText, context_subject, flag, number, page, path
+from ..names import ANY
 from ..registry import Registry
 from .subjects import full
 
 
 def routes(registry: Registry) -> list[BaseRoute]:
+    def form(request: Request) -> str:
+        return request.query_params.get("format", "")
+
     async def by_id(request: Request) -> Response:
-        stored = full(registry.by_id(number(request, "id")))
+        subject = context_subject(request)
+        found = registry.by_id(number(request, "id"), subject)
+        stored = full(found) | {"schema": registry.formatted(found, form(request))}
         # An id belongs to a schema, not to one subject's version.
         answer = {name: value for name, value in stored.items() if name not in ("id", "subject", "version", "deleted")}
         if flag(request, "fetchMaxId"):
-            answer["maxId"] = registry.highest_id()
+            answer["maxId"] = registry.highest_id(subject)
         return Answer(answer)
 
     async def text(request: Request) -> Response:
-        return PlainText(registry.by_id(number(request, "id")).schema)
+        found = registry.by_id(number(request, "id"), context_subject(request))
+        return PlainText(registry.formatted(found, form(request)))
 
     async def subjects(request: Request) -> Response:
-        found = registry.holders(number(request, "id"), deleted=flag(request, "deleted"))
+        deleted = flag(request, "deleted")
+        found = registry.holders(number(request, "id"), subject=context_subject(request), deleted=deleted)
         return Answer(page(request, sorted({stored.subject for stored in found})))
 
     async def versions(request: Request) -> Response:
-        found = registry.holders(number(request, "id"), deleted=flag(request, "deleted"))
+        deleted = flag(request, "deleted")
+        found = registry.holders(number(request, "id"), subject=context_subject(request), deleted=deleted)
         return Answer(page(request, [{"subject": stored.subject, "version": stored.version} for stored in found]))
 
     async def by_guid(request: Request) -> Response:
-        stored = full(registry.by_guid(path(request, "guid")))
+        found = registry.by_guid(path(request, "guid"))
+        stored = full(found) | {"schema": registry.formatted(found, form(request))}
         return Answer({name: value for name, value in stored.items() if name not in ("subject", "version", "deleted")})
 
     async def ids_of_guid(request: Request) -> Response:
-        return Answer([{"context": ".", "id": registry.by_guid(path(request, "guid")).id}])
+        found = registry.ids_of_guid(path(request, "guid"))
+        return Answer([{"context": context, "id": schema_id} for context, schema_id in found])
 
     async def every(request: Request) -> Response:
-        prefix = request.query_params.get("subjectPrefix", "").removeprefix(":*:").removeprefix(":.:")
+        prefix = request.query_params.get("subjectPrefix", ANY)
         found = registry.every(prefix=prefix, deleted=flag(request, "deleted"), latest=flag(request, "latestOnly"))
         return Answer([full(stored) for stored in page(request, found)])
 
     async def types(_request: Request) -> Response:
-        return Answer(["AVRO"])
+        # In the order of Confluent's registry.
+        installed = {"JSON": find_spec("jsonschema"), "PROTOBUF": find_spec("google.protobuf")}
+        return Answer([*(kind for kind, found in installed.items() if found), "AVRO"])
 
     return [
         Route("/schemas", every),

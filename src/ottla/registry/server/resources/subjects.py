@@ -10,28 +10,35 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ..http import Answer, PlainText, body, flag, page, path, subject_of
+from ..names import ANY
 from ..records import StoredSchema
-from ..registry import Registry, SchemaRequest
-from ..store import guid
-
-ANY_CONTEXT, DEFAULT_CONTEXT = ":*:", ":.:"
+from ..registry import Registry
+from ..requests import SchemaRequest
+from ..store import guid_of
 
 
 def routes(registry: Registry) -> list[BaseRoute]:
+    def shown(request: Request, stored: StoredSchema) -> dict[str, Any]:
+        return full(stored) | {"schema": registry.formatted(stored, request.query_params.get("format", ""))}
+
     async def subjects(request: Request) -> Response:
-        prefix = request.query_params.get("subjectPrefix", "").removeprefix(ANY_CONTEXT).removeprefix(DEFAULT_CONTEXT)
         found = registry.subjects(
-            prefix=prefix, deleted=flag(request, "deleted"), deleted_only=flag(request, "deletedOnly")
+            prefix=request.query_params.get("subjectPrefix", ANY),
+            deleted=flag(request, "deleted"),
+            deleted_only=flag(request, "deletedOnly"),
         )
         return Answer(page(request, found))
 
     async def lookup(request: Request) -> Response:
         subject, asked, deleted = subject_of(request), await body(request, SchemaRequest), flag(request, "deleted")
-        return Answer(full(await run_in_threadpool(registry.lookup, subject, asked, deleted=deleted)))
+        normalize = flag(request, "normalize")
+        found = await run_in_threadpool(registry.lookup, subject, asked, deleted=deleted, normalize=normalize)
+        return Answer(shown(request, found))
 
     async def register(request: Request) -> Response:
         subject, asked = subject_of(request), await body(request, SchemaRequest)
-        stored = full(await run_in_threadpool(registry.register, subject, asked))
+        found = await run_in_threadpool(registry.register, subject, asked, normalize=flag(request, "normalize"))
+        stored = shown(request, found)
         del stored["subject"]  # Confluent's answer to a registration has none
         return Answer(stored)
 
@@ -42,21 +49,24 @@ def routes(registry: Registry) -> list[BaseRoute]:
         return Answer(page(request, [stored.version for stored in found]))
 
     async def version(request: Request) -> Response:
-        return Answer(full(_version(request)))
+        return Answer(shown(request, _version(request)))
 
     async def text(request: Request) -> Response:
-        return PlainText(_version(request).schema)
+        return PlainText(registry.formatted(_version(request), request.query_params.get("format", "")))
 
     def _version(request: Request) -> StoredSchema:
         return registry.version(subject_of(request), path(request, "version"), deleted=flag(request, "deleted"))
 
     async def referenced_by(request: Request) -> Response:
-        return Answer(page(request, registry.referenced_by(subject_of(request), path(request, "version"))))
+        subject, version, deleted = subject_of(request), path(request, "version"), flag(request, "deleted")
+        found = registry.referenced_by(subject, version, deleted=deleted)
+        return Answer(page(request, found))
 
     async def metadata(request: Request) -> Response:
         keys, values = request.query_params.getlist("key"), request.query_params.getlist("value")
         wanted = dict(zip(keys, values, strict=False))
-        return Answer(full(registry.latest_with(subject_of(request), wanted, deleted=flag(request, "deleted"))))
+        found = registry.latest_with(subject_of(request), wanted, deleted=flag(request, "deleted"))
+        return Answer(shown(request, found))
 
     async def delete_subject(request: Request) -> Response:
         permanent = flag(request, "permanent")
@@ -86,11 +96,10 @@ def full(stored: StoredSchema) -> dict[str, Any]:
         "subject": stored.subject,
         "version": stored.version,
         "id": stored.id,
-        "guid": guid(stored.schema),
+        "guid": guid_of(stored),
         "schemaType": stored.schema_type,
         "schema": stored.schema,
     }
-    # Only in topics taken over from another registry so far.
     answer.update({name: stored.raw[name] for name in ("references", "metadata", "ruleSet") if stored.raw.get(name)})
     if stored.deleted:
         answer["deleted"] = True
