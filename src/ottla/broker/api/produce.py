@@ -120,7 +120,7 @@ def _append(
         header, body = _checked(topic, part["records"], call)
         if header.attributes & TRANSACTIONAL:
             journal = admit(
-                broker.transactions, call.body["transactional_id"], header, (topic.name, index), call.version
+                broker.transactions, call.body["transactional_id"], header, log, (topic.name, index), call.version
             )
             if journal is not None:
                 touched.append(journal)

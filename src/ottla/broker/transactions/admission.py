@@ -5,13 +5,16 @@
     from version 12     the partition is added by this (transaction.version 2, KIP-890)
 For all: INVALID_PRODUCER_EPOCH for a producer that was fenced, INVALID_PRODUCER_ID_MAPPING if the transactional id is
 another producer's, TRANSACTIONAL_ID_AUTHORIZATION_FAILED if there is none. While the transaction before is being ended,
-NOT_ENOUGH_REPLICAS, which every client tries again; from version 12 CONCURRENT_TRANSACTIONS.
+NOT_ENOUGH_REPLICAS, which every client tries again; from version 12 CONCURRENT_TRANSACTIONS. From version 12 on, too,
+what a producer writes first to a partition that knows nothing of it must begin at sequence 0
+(OUT_OF_ORDER_SEQUENCE_NUMBER): else a batch before it was lost.
 """
 
 from __future__ import annotations
 
 from ottla.broker.log.batch import BatchHeader
 from ottla.broker.log.journal import Journal
+from ottla.broker.log.partition_log import PartitionLog
 from ottla.broker.log.producers import Refused
 from ottla.broker.transactions import transaction
 from ottla.broker.transactions.coordinator import TransactionCoordinator
@@ -25,6 +28,7 @@ def admit(
     coordinator: TransactionCoordinator,
     transactional_id: str | None,
     header: BatchHeader,
+    log: PartitionLog,
     partition: Partition,
     version: int,
 ) -> Journal | None:
@@ -34,7 +38,7 @@ def admit(
         coordinator: Knows the transactions.
         transactional_id: Of the request.
         header: Of the batch.
-        partition: Where it is to be written.
+        log, partition: Where it is to be written.
         version: Of Produce.
 
     Returns:
@@ -50,6 +54,9 @@ def admit(
     try:
         one = coordinator.find(transactional_id, header.producer_id)
         if version >= IMPLICIT_SINCE:
+            if header.base_sequence != 0 and header.producer_id not in log.producers.states:
+                message = f"producer {header.producer_id} begins here with sequence {header.base_sequence}, not with 0"
+                raise Refused(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, message)
             return coordinator.add(one, header.producer_epoch, {partition}, set(), TV2)
         if coordinator.check_added(one, header.producer_epoch, partition):
             return None
