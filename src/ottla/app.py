@@ -23,16 +23,19 @@ from ottla.events import event_type, new_event_id, schema_text
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import RecordMetadata
 from ottla.kafka.topics import ServiceTopics
+from ottla.kafka.transactions import TransactionalProducer
 from ottla.listeners.burial import DeadLetters
 from ottla.listeners.deadletter import dead_letter_topic
 from ottla.listeners.declaration import Listener, declare
 from ottla.listeners.dispatch import Dispatcher
+from ottla.listeners.exactly_once import ExactlyOnce
 from ottla.listeners.order import Order, per_partition
 from ottla.listeners.outputs import Outgoing, Outputs
 from ottla.listeners.publishing import Publishing
 from ottla.listeners.record import UNDECODED, RecordProcessor
 from ottla.listeners.retry import Retry
-from ottla.listeners.runner import ListenerRunner
+from ottla.listeners.runner import ListenerRunner, exact_topics
+from ottla.listeners.transaction import OpenTransaction
 from ottla.observability.health import Health
 from ottla.observability.metrics import Metrics
 from ottla.observability.routes import routes
@@ -113,6 +116,7 @@ class App:
         name: str | None = None,
         batch: int = 1,
         order: Order = per_partition,
+        exactly_once: bool = False,
     ) -> Callable[[Function], Function]:
         """Declares a handler for events.
 
@@ -131,6 +135,10 @@ class App:
             order: `per_partition`: one after the other. `per_key(n)`: up to n keys of a partition at once, each key in
                 its order, also through retries. `unordered(n)`: up to n records of a partition at once. The handlers of
                 a topic must agree.
+            exactly_once: The events it returns, its dead letters and the offsets of its records are committed in one
+                Kafka transaction (every `listener.transaction_interval_s`): whoever reads committed records only sees
+                the effect of each record once, whatever crashes. What the handler does elsewhere (a database, an HTTP
+                call) is not part of it. The handlers of a topic must agree.
 
         Raises:
             ConfigurationError: The signature cannot be served.
@@ -138,9 +146,16 @@ class App:
         """
 
         def declared(function: Function) -> Function:
-            self._listeners.append(
-                declare(function, types, name=name, retry=retry or Retry(), batch=batch, order=order)
+            listener = declare(
+                function,
+                types,
+                name=name,
+                retry=retry or Retry(),
+                batch=batch,
+                order=order,
+                exactly_once=exactly_once,
             )
+            self._listeners.append(listener)
             return function
 
         return declared
@@ -276,37 +291,69 @@ class App:
             conditions=self.health,
             loop=loop,
         )
-        publishing = Publishing(
-            outputs=self._outputs,
-            producer=producer,
-            dead_letters=dead_letters,
-            observer=self.metrics,
-            conditions=self.health,
-            loop=loop,
-            log=self._log,
-        )
-        processor = RecordProcessor(
-            service=self.name,
-            dispatcher=Dispatcher(self._listeners, self._events, deserializer),
-            publishing=publishing,
-            dead_letters=dead_letters,
-            observer=self.metrics,
-            conditions=self.health,
-        )
+        dispatcher = Dispatcher(self._listeners, self._events, deserializer)
+        outputs = self._outputs
+
+        def way(transaction: OpenTransaction | None) -> RecordProcessor:
+            publishing = Publishing(
+                outputs=outputs,
+                producer=producer,
+                dead_letters=dead_letters,
+                observer=self.metrics,
+                conditions=self.health,
+                loop=loop,
+                log=self._log,
+                transaction=transaction,
+            )
+            return RecordProcessor(
+                service=self.name,
+                dispatcher=dispatcher,
+                publishing=publishing,
+                dead_letters=dead_letters,
+                observer=self.metrics,
+                conditions=self.health,
+                transaction=transaction,
+            )
+
+        exactly_once = self._make_exactly_once(settings) if exact_topics(self._listeners) else None
         runner = ListenerRunner(
             service=self.name,
             settings=settings,
             listeners=self._listeners,
-            processor=processor,
+            processor=way(None),
             producer=producer,
             observer=self.metrics,
             conditions=self.health,
+            exactly_once=exactly_once,
+            transactional=way(exactly_once.transaction) if exactly_once else None,
         )
         for listener in self._listeners:
             for topic in listener.topics:
                 self.metrics.expect(topic, listener.name)
                 self.metrics.expect(topic, UNDECODED)
         return runner
+
+    def _make_exactly_once(self, settings: Settings) -> ExactlyOnce:
+        limits = settings.listener
+        # Each member has an id of its own: members that were replaced are fenced by the group's generation (KIP-447).
+        transactional_id = f"{self.name}-{new_event_id()}"
+
+        def open_producer() -> TransactionalProducer:
+            return TransactionalProducer(
+                settings.kafka,
+                transactional_id,
+                transaction_timeout_s=limits.transaction_timeout_s,
+                client_id=self.name,
+            )
+
+        return ExactlyOnce(
+            OpenTransaction(open_producer, self.metrics),
+            conditions=self.health,
+            log=self._log,
+            interval_s=limits.transaction_interval_s,
+            records_max=limits.transaction_records_max,
+            drain_s=limits.drain_timeout_s,
+        )
 
     def _watch(self) -> None:
         """Lets health and metrics look at the run there is: once, for an app may run again."""

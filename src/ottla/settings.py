@@ -86,6 +86,9 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
         max_poll_interval_s: ... and one whose consumer thread hangs after this long. Slow handlers do not count:
             the consumer thread goes on polling while they work.
         sync_threads: Threads for sync handlers; None is one per assigned partition, at most 32.
+        transaction_interval_s: Exactly-once handlers: their outputs and offsets are committed at least this often.
+        transaction_records_max: ... and after so many records.
+        transaction_timeout_s: ... and the broker undoes what was not committed for so long, because the service died.
     """
 
     commit_interval_s: float = 0.5
@@ -97,6 +100,9 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     session_timeout_s: float = 45.0
     max_poll_interval_s: float = 300.0
     sync_threads: int | None = None
+    transaction_interval_s: float = 0.1
+    transaction_records_max: int = 10_000
+    transaction_timeout_s: float = 10.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

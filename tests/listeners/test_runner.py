@@ -21,7 +21,7 @@ class _Place:
 
 
 class _Listener:
-    topics, is_async, batch, order = frozenset({"orders"}), False, 1, per_partition
+    topics, is_async, batch, order, exactly_once = frozenset({"orders"}), False, 1, per_partition, False
 
 
 def _runner(health: Health) -> ListenerRunner:

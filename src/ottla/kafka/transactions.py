@@ -11,6 +11,7 @@ import confluent_kafka
 
 from ottla.errors import BrokerUnavailable, KafkaError, ProducerFenced, TransactionAborted
 from ottla.kafka.config import client_config
+from ottla.kafka.producer import Delivered
 from ottla.kafka.record import Headers, RecordMetadata
 from ottla.settings import KafkaSettings
 
@@ -19,7 +20,7 @@ AGAIN_S = 0.05
 
 
 class TransactionalProducer:
-    """Kafka transactions (KIP-98), one after the other. Not thread-safe.
+    """Kafka transactions (KIP-98), one after the other. Not thread-safe, but for `send`.
 
     Contract: whoever opens one with a transactional id fences everybody who used that id before, and aborts what they
     had open. Consumers that read committed records only see all records of a transaction or none.
@@ -55,7 +56,7 @@ class TransactionalProducer:
         }
         self._producer = confluent_kafka.Producer(client_config(settings, **(chosen | overrides)))
         self._refusal: Any = None
-        self._acknowledged: list[RecordMetadata] = []
+        self._acknowledged: list[RecordMetadata] | None = None
         try:
             self._producer.init_transactions(self._timeout_s)
         except confluent_kafka.KafkaException as error:
@@ -81,18 +82,32 @@ class TransactionalProducer:
                 broker's timeout decides.
         """
         acknowledged: list[RecordMetadata] = []
-        self._acknowledged, self._refusal = acknowledged, None
-        self._step(self._producer.begin_transaction)
+        self.begin()
+        self._acknowledged = acknowledged
         try:
             yield acknowledged
         except BaseException:
-            self._abort()
+            self.abort()
             raise
         try:
-            self._step(self._producer.commit_transaction, self._timeout_s)
+            self.commit()
         except TransactionAborted:
-            self._abort()
+            self.abort()
             raise
+
+    def begin(self) -> None:
+        """Opens a transaction. Raises as `transaction` does."""
+        self._refusal = self._acknowledged = None
+        self._step(self._producer.begin_transaction)
+
+    def commit(self) -> None:
+        """Sends what is waiting and commits. Raises as `transaction` does; after TransactionAborted, call `abort`."""
+        self._step(self._producer.commit_transaction, self._timeout_s)
+
+    def abort(self) -> None:
+        """Rolls back. Where that fails, the broker's timeout or whoever took over the id does it."""
+        with suppress(BrokerUnavailable, ProducerFenced):
+            self._step(self._producer.abort_transaction, self._timeout_s)
 
     def send(
         self,
@@ -102,13 +117,19 @@ class TransactionalProducer:
         key: bytes | None = None,
         headers: Headers | None = None,
         partition: int = -1,
+        on_delivery: Delivered | None = None,
     ) -> None:
-        """Adds a record to the open transaction; waits while the buffer is full. What goes wrong is told at its end."""
+        """Adds a record to the open transaction; waits while the buffer is full. What goes wrong is told at its end.
+
+        Thread-safe, unlike the rest. `on_delivery` is called by whoever commits.
+
+        Raises:
+            KafkaError: The record cannot be sent at all (it is too large).
+        """
+        report = self._delivered if on_delivery is None else on_delivery
         while True:
             try:
-                self._producer.produce(
-                    topic, value, key, partition, on_delivery=self._delivered, headers=cast(Any, headers)
-                )
+                self._producer.produce(topic, value, key, partition, on_delivery=report, headers=cast(Any, headers))
                 return
             except BufferError:
                 self._producer.poll(AGAIN_S)
@@ -134,7 +155,7 @@ class TransactionalProducer:
     def _delivered(self, error: Any, message: Any) -> None:
         if error is not None:
             self._refusal = self._refusal or error
-        else:
+        elif self._acknowledged is not None:
             where = RecordMetadata(message.topic(), message.partition(), message.offset(), message.timestamp()[1])
             self._acknowledged.append(where)
 
@@ -149,11 +170,6 @@ class TransactionalProducer:
                 if not error.args[0].retriable() or time.monotonic() > deadline:
                     raise self._told(error) from error
                 time.sleep(AGAIN_S)
-
-    def _abort(self) -> None:
-        # Where that fails, the broker's timeout or whoever took over the id aborts it.
-        with suppress(BrokerUnavailable, ProducerFenced):
-            self._step(self._producer.abort_transaction, self._timeout_s)
 
     def _told(self, error: confluent_kafka.KafkaException) -> KafkaError:
         cause = error.args[0]

@@ -9,11 +9,14 @@ from typing import Any
 
 from ottla.errors import PublishError
 from ottla.kafka.producer import Producer, lacks_partition
-from ottla.kafka.record import Message
+from ottla.kafka.record import Headers, Message
 from ottla.listeners.context import Context
 from ottla.listeners.deadletter import dead_letter_headers, dead_letter_topic
 from ottla.listeners.hooks import Conditions, Observer
 from ottla.listeners.offsets import OffsetTracker
+from ottla.listeners.outputs import Outgoing
+from ottla.listeners.steps import Sleep, Way
+from ottla.listeners.transaction import COMMIT_WAIT_S, OpenTransaction
 
 WAITS_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Between attempts to write a dead letter that is refused; the last one repeats."""
@@ -105,15 +108,7 @@ class DeadLetters:
             self._timers.discard(timer)
             self.bury(message, tracker, error, handler, attempts, failures + 1)
 
-        headers = dead_letter_headers(
-            message,
-            error,
-            group=self._group,
-            service=self._service,
-            handler=handler,
-            attempts=attempts,
-            event_id=Context(message, self._service).event_id,
-        )
+        headers = self._headers(message, error, handler, attempts)
         try:
             sent = self._producer.try_send(
                 topic,
@@ -129,6 +124,58 @@ class DeadLetters:
             return
         if not sent:
             refused("the producer's buffer is full")
+
+    def bury_in(
+        self,
+        transaction: OpenTransaction,
+        message: Message,
+        tracker: OffsetTracker,
+        error: BaseException,
+        handler: str,
+        attempts: int,
+    ) -> Way:
+        """Writes the dead letter in the transaction that finishes the record. One that is refused is written again for
+        ever, with growing waits, visibly: the record stays uncommitted."""
+        topic, condition = (
+            dead_letter_topic(message.topic()),
+            f"dead letters of {message.topic()}[{message.partition()}]",
+        )
+        letter = Outgoing(topic, message.key(), message.value(), self._headers(message, error, handler, attempts))
+        partition, failures = message.partition(), 0
+
+        def told() -> None:
+            self._observer.dead_lettered(message.topic(), handler)
+
+        while True:
+            try:
+                if transaction.try_write(message, tracker, [letter], partition=partition, told=told):
+                    return
+                yield Sleep(COMMIT_WAIT_S)
+            except PublishError as refusal:
+                if partition >= 0:
+                    partition = -1  # The dead-letter topic may have fewer partitions.
+                    continue
+                wait = WAITS_S[min(failures, len(WAITS_S) - 1)]
+                failures += 1
+                place = f"{message.topic()}[{message.partition()}]@{message.offset()}"
+                reason = f"{topic} does not take the dead letter of {place}: {refusal}; again in {wait:g} s"
+                self._log.critical("%s", reason)
+                self._conditions.raise_condition(condition, reason)
+                try:
+                    yield Sleep(wait)
+                finally:
+                    self._conditions.clear_condition(condition)
+
+    def _headers(self, message: Message, error: BaseException, handler: str, attempts: int) -> Headers:
+        return dead_letter_headers(
+            message,
+            error,
+            group=self._group,
+            service=self._service,
+            handler=handler,
+            attempts=attempts,
+            event_id=Context(message, self._service).event_id,
+        )
 
     def _taken(self, condition: str, offset: int) -> None:
         with self._lock:

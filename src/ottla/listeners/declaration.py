@@ -32,6 +32,7 @@ class Listener:
         retry: What happens when it raises.
         batch: The most records it takes at once; 1 for a handler of single events.
         order: In what order, and how many at once, the records of a partition are handled.
+        exactly_once: Whether what it returns and the offsets are committed in one Kafka transaction.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Listener:
     retry: Retry
     batch: int = 1
     order: Order = per_partition
+    exactly_once: bool = False
 
     @property
     def topics(self) -> frozenset[str]:
@@ -55,6 +57,7 @@ def declare(
     retry: Retry,
     batch: int = 1,
     order: Order = per_partition,
+    exactly_once: bool = False,
 ) -> Listener:
     """Reads a handler's signature once.
 
@@ -66,6 +69,7 @@ def declare(
         retry: What happens when it raises.
         batch: The most records to hand over at once.
         order: In what order, and how many at once.
+        exactly_once: Whether outputs and offsets are committed in one Kafka transaction.
 
     Raises:
         ConfigurationError: The signature cannot be served; the message says which parameter.
@@ -119,6 +123,7 @@ def declare(
         retry=retry,
         batch=batch,
         order=order,
+        exactly_once=exactly_once,
     )
 
 

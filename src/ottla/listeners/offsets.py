@@ -28,7 +28,17 @@ class OffsetTracker:
             handled one after the other there are none worth it.
     """
 
-    __slots__ = ("_committed", "_finished", "_lock", "_pending", "_position", "_remember", "_remembered", "_restored")
+    __slots__ = (
+        "_committed",
+        "_finished",
+        "_lock",
+        "_pending",
+        "_position",
+        "_remember",
+        "_remembered",
+        "_restored",
+        "abandoned",
+    )
 
     def __init__(self, *, remember: bool = False) -> None:
         self._lock = threading.Lock()
@@ -39,6 +49,7 @@ class OffsetTracker:
         self._remember = remember
         self._remembered: set[int] = set()
         self._restored = 0
+        self.abandoned = False  # what it tracks was undone, and is handled anew with another tracker
 
     @property
     def remembers(self) -> bool:

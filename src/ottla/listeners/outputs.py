@@ -17,7 +17,9 @@ class Outgoing:
 
     __slots__ = ("headers", "key", "topic", "value")
 
-    def __init__(self, topic: str, key: bytes | None, value: bytes, headers: list[tuple[str, bytes | None]]) -> None:
+    def __init__(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]
+    ) -> None:
         self.topic = topic
         self.key = key
         self.value = value

@@ -16,12 +16,17 @@ from ottla.listeners.hooks import Conditions, Observer
 from ottla.listeners.offsets import OffsetTracker
 from ottla.listeners.outputs import Outgoing, Outputs
 from ottla.listeners.steps import Call, Sleep, wait_out
+from ottla.listeners.transaction import COMMIT_WAIT_S, OpenTransaction
 
 FULL_BUFFER_WAIT_S = 0.005
 
 
 class Publishing:
-    """The last part of a record's way. Its methods are called from several threads."""
+    """The last part of a record's way. Its methods are called from several threads.
+
+    Args:
+        transaction: What exactly-once handlers write to, instead of `producer`.
+    """
 
     def __init__(
         self,
@@ -33,7 +38,9 @@ class Publishing:
         conditions: Conditions,
         loop: asyncio.AbstractEventLoop,
         log: logging.Logger,
+        transaction: OpenTransaction | None = None,
     ) -> None:
+        self._transaction = transaction
         self._outputs = outputs
         self._producer = producer
         self._dead_letters = dead_letters
@@ -65,7 +72,12 @@ class Publishing:
     def publish(
         self, message: Message, tracker: OffsetTracker, prepared: list[Outgoing], handler: str
     ) -> Generator[Call | Sleep, Any, None]:
-        """Sends the records; `message` is finished when the last one is acknowledged, at once if there is none."""
+        """Sends the records; `message` is finished when the last one is acknowledged, at once if there is none. In a
+        transaction it is finished with the sending: both are committed together."""
+        if self._transaction is not None:
+            while not self._transaction.try_write(message, tracker, prepared):
+                yield Sleep(COMMIT_WAIT_S)
+            return
         if not prepared:
             tracker.finished(message.offset())
             return

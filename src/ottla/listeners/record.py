@@ -24,6 +24,7 @@ from ottla.listeners.offsets import OffsetTracker
 from ottla.listeners.outputs import Outgoing
 from ottla.listeners.publishing import Publishing
 from ottla.listeners.steps import Call, Sleep, Way, wait_out
+from ottla.listeners.transaction import OpenTransaction
 
 NO_VERDICT = frozenset({401, 403, 407, 408, 429})
 """HTTP statuses with which a registry says nothing about the schema it was asked for."""
@@ -53,7 +54,9 @@ class RecordProcessor:
         dead_letters: DeadLetters,
         observer: Observer,
         conditions: Conditions,
+        transaction: OpenTransaction | None = None,
     ) -> None:
+        self._transaction = transaction
         self._service = service
         self._dispatcher = dispatcher
         self._publishing = publishing
@@ -89,7 +92,7 @@ class RecordProcessor:
             routed = yield from self._routed(message)
         except Exception as error:
             self._log.error("%s", error)
-            self._dead_letters.bury(message, tracker, error, UNDECODED, 0)
+            yield from self._bury(message, tracker, error, UNDECODED, 0)
             return None
         if routed is None:
             self._observer.skipped(message.topic())
@@ -122,7 +125,7 @@ class RecordProcessor:
             prepared = yield from self._attempts(one)
             yield from self._publishing.publish(one.message, tracker, prepared, name)
         except Exception as error:
-            self._dead_letters.bury(one.message, tracker, error, name, one.context.attempt)
+            yield from self._bury(one.message, tracker, error, name, one.context.attempt)
             return
         self._observer.handled(topic, name, time.perf_counter() - started)
 
@@ -173,7 +176,7 @@ class RecordProcessor:
             try:
                 yield from self._publishing.publish(one.message, tracker, outgoing, listener.name)
             except Exception as error:
-                self._dead_letters.bury(one.message, tracker, error, listener.name, 1)
+                yield from self._bury(one.message, tracker, error, listener.name, 1)
             else:
                 self._observer.handled(topic, listener.name, seconds_each)
 
@@ -194,6 +197,12 @@ class RecordProcessor:
         yield Sleep(wait)
         context.attempt += 1
         self._observer.retried(context.topic, handler)
+
+    def _bury(self, message: Message, tracker: OffsetTracker, error: Exception, handler: str, attempts: int) -> Way:
+        if self._transaction is None:
+            self._dead_letters.bury(message, tracker, error, handler, attempts)
+        else:
+            yield from self._dead_letters.bury_in(self._transaction, message, tracker, error, handler, attempts)
 
     def close(self) -> None:
         """Gives up what still waits to be sent again."""

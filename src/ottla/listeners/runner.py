@@ -29,6 +29,7 @@ from ottla.kafka.record import Message
 from ottla.listeners.async_lanes import AsyncLanes
 from ottla.listeners.async_partition import AsyncPartition
 from ottla.listeners.declaration import Listener
+from ottla.listeners.exactly_once import FEED, WINDOW, ExactlyOnce, feed
 from ottla.listeners.hooks import Conditions, Observer
 from ottla.listeners.order import Order
 from ottla.listeners.partition import Partition
@@ -64,6 +65,8 @@ class ListenerRunner:
         listeners: The handlers.
         processor: A record's way.
         producer: Flushed before positions are committed on a revoke.
+        exactly_once: Commits the topics whose handlers want it so; None where there are none.
+        transactional: The way of their records.
 
     Raises:
         ConfigurationError: The handlers of a topic want it in different orders.
@@ -79,6 +82,8 @@ class ListenerRunner:
         producer: Producer,
         observer: Observer,
         conditions: Conditions,
+        exactly_once: ExactlyOnce | None = None,
+        transactional: RecordProcessor | None = None,
     ) -> None:
         self._service = service
         self._settings = settings
@@ -93,6 +98,12 @@ class ListenerRunner:
         self._async_topics = {topic for one in listeners if one.is_async for topic in one.topics}
         self._batches = {topic: max(one.batch for one in listeners if topic in one.topics) for topic in self._topics}
         self._orders = {topic: _order_of(topic, listeners) for topic in self._topics}
+        self._exactly_once = exactly_once
+        self._transactional = transactional
+        self._exact_topics = exact_topics(listeners)
+        self._feed_max = self._limits.batch_records
+        if any(self._orders[topic].parallel > 1 for topic in self._exact_topics):
+            self._feed_max = min(self._feed_max, FEED)
         self._workers: dict[Place, Partition] = {}
         widest = max((one.order.parallel for one in listeners if not one.is_async), default=1)
         self._executor = concurrent.futures.ThreadPoolExecutor(
@@ -104,6 +115,8 @@ class ListenerRunner:
         self._consumer: Any = None
         self._next_commit = 0.0
         self._next_lag = 0.0
+        # A transaction is committed on time also where no record comes.
+        self._patience_s = POLL_S if exactly_once is None else min(POLL_S, self._limits.transaction_interval_s)
         self._positions: dict[Place, Position] = {}
         self._broker_away = False
         self._uncommitted: set[Place] = set()
@@ -146,12 +159,17 @@ class ListenerRunner:
                 on_commit=self._committed,
                 on_error=self._client_error,
             )
+            if self._exactly_once is not None:
+                self._exactly_once.consumer = self._consumer
+                self._exactly_once.open()
             self._consumer.subscribe(
                 self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
             )
             while not self._stop.is_set():
                 self._poll()
                 self._steer_flow()
+                if self._exactly_once is not None and self._exactly_once.due():
+                    self._exactly_once.commit(self._workers, self._again)
                 now = time.monotonic()
                 if now >= self._next_commit:
                     self._commit_finished()
@@ -162,6 +180,8 @@ class ListenerRunner:
                     self._next_lag = now + LAG_INTERVAL_S
             self._release(list(self._workers))
             self._consumer.close()
+            if self._exactly_once is not None:
+                self._exactly_once.close()
         except BaseException as error:
             self.died = f"the consumer thread ended: {type(error).__name__}: {error}"
             self._log.critical("%s", self.died, exc_info=error)
@@ -181,11 +201,11 @@ class ListenerRunner:
     def _poll(self) -> None:
         # consume(n, timeout) waits out its timeout for a full batch; poll() returns with the first record, and
         # consume(n, 0) then takes what has arrived with it.
-        first = self._consumer.poll(POLL_S)
+        first = self._consumer.poll(self._patience_s)
         if first is None:
             return
         batches: dict[Place, list[Message]] = {}
-        for message in (first, *self._consumer.consume(self._limits.batch_records - 1, 0)):
+        for message in (first, *self._consumer.consume(self._feed_max - 1, 0)):
             if message.error() is None:
                 batches.setdefault((message.topic(), message.partition()), []).append(message)
             else:
@@ -194,14 +214,15 @@ class ListenerRunner:
             worker = self._workers.get(place)
             if worker is None:  # Revoked within this very batch: the next owner gets these.
                 continue
-            again = worker.tracker.received([message.offset() for message in messages])
-            worker.feed([one for one in messages if one.offset() not in again] if again else messages)
+            if self._exactly_once is not None and self._exactly_once.knows(place):
+                self._exactly_once.received(place, messages)
+            feed(worker, messages)
 
     def _steer_flow(self) -> None:
         """Pauses the partitions that are behind, resumes those that have caught up: memory stays bounded, and the
         others go on."""
-        limit = self._limits.buffered_records_max
         for (topic, partition), worker in self._workers.items():
+            limit = self._buffered_max(topic)
             if not worker.paused and worker.tracker.unfinished >= limit:
                 self._consumer.pause([TopicPartition(topic, partition)])
                 worker.paused = True
@@ -211,9 +232,15 @@ class ListenerRunner:
             if (error := worker.died) is not None:
                 raise RuntimeError(f"{topic}[{partition}]: the partition's task ended: {error}") from error
 
+    def _buffered_max(self, topic: str) -> int:
+        limit = self._limits.buffered_records_max
+        return min(limit, WINDOW) if topic in self._exact_topics and self._orders[topic].parallel > 1 else limit
+
     def _commit_finished(self) -> None:
         offsets = []
         for (topic, partition), worker in self._workers.items():
+            if topic in self._exact_topics:
+                continue
             progress = worker.tracker.to_commit()
             if progress is not None:
                 offsets.append(TopicPartition(topic, partition, progress.offset, progress.metadata))
@@ -243,16 +270,23 @@ class ListenerRunner:
         self._broker_away = False
         self._conditions.clear_condition("broker")
 
+    def _again(self, place: Place) -> Partition:
+        return self._partition(*place)
+
     def _partition(self, topic: str, partition: int) -> Partition:
         order = self._orders[topic]
+        processor = self._processor
+        if topic in self._exact_topics:
+            assert self._transactional is not None, "where a topic is exactly-once, there is a way for its records"
+            processor = self._transactional
         if topic in self._async_topics:
             assert self._loop is not None, "set before the consumer thread starts"
             if order.parallel > 1:
-                return AsyncLanes(topic, partition, self._processor, self._loop, order)
-            return AsyncPartition(topic, partition, self._processor, self._loop, self._batches[topic])
+                return AsyncLanes(topic, partition, processor, self._loop, order)
+            return AsyncPartition(topic, partition, processor, self._loop, self._batches[topic])
         if order.parallel > 1:
-            return SyncLanes(topic, partition, self._processor, self._executor, order)
-        return SyncPartition(topic, partition, self._processor, self._executor, self._batches[topic])
+            return SyncLanes(topic, partition, processor, self._executor, order)
+        return SyncPartition(topic, partition, processor, self._executor, self._batches[topic])
 
     # ------------------------------------------------------------------ callbacks, inside poll() and close()
 
@@ -260,6 +294,8 @@ class ListenerRunner:
         for one in partitions:
             worker = self._partition(one.topic, one.partition)
             self._workers[one.topic, one.partition] = worker
+            if self._exactly_once is not None and one.topic in self._exact_topics:
+                self._exactly_once.assigned((one.topic, one.partition))
             worker.start()
         self._restore(partitions)
         if partitions:
@@ -302,6 +338,8 @@ class ListenerRunner:
             if worker is not None:
                 worker.cancel()
                 self._unpause(worker)
+        if self._exactly_once is not None:
+            self._exactly_once.lost([(one.topic, one.partition) for one in partitions], self._workers, self._again)
         self._commit_settled({(one.topic, one.partition) for one in partitions})
 
     def _release(self, places: list[Place]) -> None:
@@ -324,10 +362,14 @@ class ListenerRunner:
         if not self._broker_away:
             # The outputs of finished handlers may be on their way still.
             self._producer.flush(max(0.0, deadline - time.monotonic()))
+        if self._exactly_once is not None:
+            self._exactly_once.commit(self._workers, self._again, leaving=places)
         offsets = []
         for place, worker in workers:
             progress = worker.tracker.progress
-            if progress is not None:
+            if self._exactly_once is not None and self._exactly_once.knows(place):
+                self._exactly_once.gone(place)
+            elif progress is not None:
                 offsets.append(TopicPartition(*place, progress.offset, progress.metadata))
             self._unpause(worker)
             del self._workers[place]
@@ -392,6 +434,25 @@ class ListenerRunner:
         if error.fatal() or error.name() == "_FATAL":
             raise RuntimeError(f"the consumer cannot go on: {error.str()}")
         self._log.warning("%s[%s]: %s", message.topic(), message.partition(), error.str())
+
+
+def exact_topics(listeners: Iterable[Listener]) -> frozenset[str]:
+    """The topics whose handlers want their outputs and offsets in one transaction.
+
+    Raises:
+        ConfigurationError: The handlers of a topic do not agree.
+    """
+    wanted: dict[str, Listener] = {}
+    for listener in listeners:
+        for topic in listener.topics:
+            other = wanted.setdefault(topic, listener)
+            if other.exactly_once != listener.exactly_once:
+                raise ConfigurationError(
+                    f"handlers {other.name} (exactly_once={other.exactly_once}) and {listener.name} "
+                    f"(exactly_once={listener.exactly_once}) both listen to {topic}: its offsets can be committed in "
+                    f"one way only, give both the same"
+                )
+    return frozenset(topic for topic, listener in wanted.items() if listener.exactly_once)
 
 
 def _order_of(topic: str, listeners: list[Listener]) -> Order:
