@@ -8,9 +8,11 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ottla.errors import ServerFailed
+from ottla.testing.java_tools import JavaTools
 
 _CACHE = Path("~/.cache/ottla")
 _BROKER_JAR = re.compile(r"kafka_[\d.]+-(?P<version>\d+(?:\.\d+)+)\.jar")
@@ -103,6 +105,9 @@ class KafkaHome:
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command-line tool of Kafka's to its end and gives exit status and output.
 
+        Tools share one JVM, one after another, which starts with the first of them and ends with this process. One with
+        an `env`, or one that is started while another runs, has a JVM of its own.
+
         Args:
             main: The tool's class, such as `org.apache.kafka.tools.TopicCommand`.
             arguments: Its arguments.
@@ -113,6 +118,8 @@ class KafkaHome:
         Raises:
             subprocess.TimeoutExpired: It did not end in time (and was killed).
         """
+        if not env and (done := _tools(self).run(main, arguments, stdin, timeout_s)) is not None:
+            return done
         return subprocess.run(
             self.command(main, *arguments),
             input=stdin,
@@ -122,6 +129,11 @@ class KafkaHome:
             check=False,
             env={**os.environ, **(env or {})},
         )
+
+
+@cache
+def _tools(home: KafkaHome) -> JavaTools:
+    return JavaTools([home.java, "-Xmx256m", *JVM_OPTIONS, "-cp", f"{home.libs}/*"])
 
 
 def write_log4j(path: Path, *, level: str, target: str = "SYSTEM_OUT") -> Path:
