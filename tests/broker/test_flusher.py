@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ottla.broker.log.flusher import THREADS_MAX, Flusher
+from ottla.broker.log.flusher import QUICK_SECONDS, SAMPLES_MIN, THREADS_MAX, Flusher
 
 PATIENCE_S = 10.0
 
@@ -139,3 +139,87 @@ def test_closing_syncs_what_waits(loop: Posted) -> None:
     while not loop.posted.empty():
         loop.run_one()
     assert sorted(done) == list(range(len(files)))
+
+
+class Disk:
+    """A clock that only syncs move, and files whose syncs take the time the test says."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.seconds = 0.0
+        self.threads: list[threading.Thread] = []
+        self.failure: OSError | None = None
+
+    def clock(self) -> float:
+        return self.now
+
+    def mark(self) -> object:
+        return None
+
+    def sync(self) -> None:
+        self.threads.append(threading.current_thread())
+        self.now += self.seconds
+        if self.failure:
+            raise self.failure
+
+    def synced(self, _: object) -> None:
+        """Nothing to tell."""
+
+
+def known_disk(loop: Posted, seconds: float) -> tuple[Disk, Flusher]:
+    """A flusher that has seen enough syncs of this length to know its disk."""
+    disk = Disk()
+    disk.seconds = seconds
+    flusher = Flusher(loop.posted.put, loop.failures.append, disk.clock)
+    for _ in range(SAMPLES_MIN):
+        flusher.flush(disk)
+        flusher.submit()
+        loop.run_one()
+        while flusher._syncing:  # the thread takes note of its end just after it has posted
+            pass
+    assert threading.current_thread() not in disk.threads
+    return disk, flusher
+
+
+def test_a_quick_disk_is_synced_by_the_loop_itself(loop: Posted) -> None:
+    disk, flusher = known_disk(loop, QUICK_SECONDS / 10)
+    done = list[int]()
+    flusher.flush(disk, lambda: done.append(1))
+    flusher.flush(disk, lambda: flusher.flush(disk, lambda: done.append(2)))
+    flusher.submit()
+    assert done == [1, 2]
+    assert disk.threads[-2:] == [threading.current_thread()] * 2
+    flusher.close()
+
+
+def test_a_slow_disk_never_holds_up_the_loop(loop: Posted) -> None:
+    disk, flusher = known_disk(loop, QUICK_SECONDS * 2)
+    flusher.flush(disk)
+    flusher.submit()
+    loop.run_one()
+    assert disk.threads[-1] is not threading.current_thread()
+    flusher.close()
+
+
+def test_a_disk_that_gets_slow_is_left_to_the_threads_again(loop: Posted) -> None:
+    disk, flusher = known_disk(loop, QUICK_SECONDS / 10)
+    disk.seconds = QUICK_SECONDS * 100
+    for _ in range(2):
+        flusher.flush(disk)
+        flusher.submit()
+    loop.run_one()
+    assert disk.threads[-2] is threading.current_thread()
+    assert disk.threads[-1] is not threading.current_thread()
+    flusher.close()
+
+
+def test_a_failed_sync_in_the_loop_is_as_fatal(loop: Posted) -> None:
+    disk, flusher = known_disk(loop, QUICK_SECONDS / 10)
+    disk.failure, done = OSError("no"), list[int]()
+    for number in range(2):
+        flusher.flush(disk, lambda number=number: done.append(number))
+        flusher.submit()
+    loop.run_one()
+    flusher.close()
+    assert (loop.failures, done) == ([disk.failure], [])
+    assert loop.posted.empty()

@@ -4,12 +4,16 @@ Whatever waits for a file while that file is being synced is covered by its next
 one trip to the disk. Different files are synced at the same time: a file system commits its journal once for all of
 them, and eight files one after another were measured to take fifteen times as long.
 
+A single file on a quick disk is synced by the event loop itself: waking a thread and being woken by it takes longer
+there than the sync, above all when the processors are busy. Requests that arrive meanwhile share the next one.
+
 A failed fsync is fatal: the kernel may have dropped the dirty pages, so nothing written since the last good sync may
 ever be acknowledged, and asking again would falsely succeed.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +23,10 @@ from typing import Protocol
 Callback = Callable[[], None]
 
 THREADS_MAX = 8
+QUICK_SECONDS = 0.002  # up to this the loop syncs by itself: its other clients do not notice
+SAMPLES_MIN = 8  # before that many syncs a disk counts as slow
+
+logger = logging.getLogger("ottla.broker")
 
 
 class Syncable(Protocol):
@@ -43,14 +51,21 @@ class Flusher:
     Args:
         post: Runs a function in the event loop's thread; callable from any thread.
         failed: Called in the event loop's thread with the OSError of a failed sync.
+        clock: Seconds, to tell quick disks from slow ones.
 
     Attributes:
         syncs, sync_seconds: How many syncs there were, and their time in all (they overlap).
     """
 
-    def __init__(self, post: Callable[[Callback], None], failed: Callable[[OSError], None]) -> None:
+    def __init__(
+        self,
+        post: Callable[[Callback], None],
+        failed: Callable[[OSError], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._post = post
         self._failed = failed
+        self._clock = clock
         self._condition = threading.Condition()
         self._gathered: dict[Syncable, list[Callback]] = {}
         self._waiting: dict[Syncable, list[Callback]] = {}
@@ -59,6 +74,7 @@ class Flusher:
         self._idle = 0
         self.syncs = 0
         self.sync_seconds = 0.0
+        self._usual_seconds = 0.0  # of a sync, lately
         self._closed = False
         self._broken = False
 
@@ -72,10 +88,40 @@ class Flusher:
             callbacks.append(done)
 
     def submit(self) -> None:
-        """Hands over what was gathered, once a turn of the loop: its requests wake the threads, and sync, together."""
-        if not self._gathered:
+        """Syncs what was gathered, or hands it over, once a turn of the loop: all its requests at once."""
+        while self._gathered:  # what is called back after a sync may want another
+            gathered, self._gathered = self._gathered, {}
+            if len(gathered) == 1 and self._is_quick():
+                self._sync_here(*gathered.popitem())
+            else:
+                self._hand_over(gathered)
+
+    def _is_quick(self) -> bool:
+        """Whether the loop does better without the threads: the disk is quick, and none of them is at work."""
+        quick = self.syncs >= SAMPLES_MIN and self._usual_seconds < QUICK_SECONDS
+        return quick and not (self._waiting or self._syncing or self._closed or self._broken)
+
+    def _sync_here(self, what: Syncable, callbacks: list[Callback]) -> None:
+        try:
+            mark = what.mark()
+            begun = self._clock()
+            what.sync()
+            self._count(self._clock() - begun)
+        except OSError as error:
+            self._broken = True
+            self._post(partial(self._failed, error))
             return
-        gathered, self._gathered = self._gathered, {}
+        try:
+            _Completion(what, mark, callbacks)()
+        except Exception:
+            logger.exception("what waited for a sync of %r failed", what)
+
+    def _count(self, seconds: float) -> None:
+        self.syncs += 1
+        self.sync_seconds += seconds
+        self._usual_seconds += (seconds - self._usual_seconds) / min(self.syncs, 20)
+
+    def _hand_over(self, gathered: dict[Syncable, list[Callback]]) -> None:
         with self._condition:
             if self._closed or self._broken:
                 return  # too late to promise anything; whoever stops the broker has synced what matters
@@ -110,9 +156,9 @@ class Flusher:
             what, callbacks = job
             try:
                 mark = what.mark()
-                begun = time.monotonic()
+                begun = self._clock()
                 what.sync()
-                took = time.monotonic() - begun
+                took = self._clock() - begun
             except OSError as error:
                 with self._condition:
                     self._broken = True
@@ -122,8 +168,7 @@ class Flusher:
             self._post(_Completion(what, mark, callbacks))
             with self._condition:
                 self._syncing.discard(what)
-                self.syncs += 1
-                self.sync_seconds += took
+                self._count(took)
 
     def _next(self) -> tuple[Syncable, list[Callback]] | None:
         """Takes what is to be synced next and is not being synced; None when there will be nothing more."""
