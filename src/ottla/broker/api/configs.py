@@ -107,7 +107,8 @@ def broker_entries(catalog: Catalog, config: BrokerConfig, names: Iterable[str] 
     answers: list[Message] = []
     for name, value, kind in values:
         if wanted is None or name in wanted:
-            static = Level(name, value, FROM_BROKER_FILE)
+            topic = BY_BROKER_NAME.get(name)
+            static = Level(name, value, FROM_DEFAULT if topic and topic.default == value else FROM_BROKER_FILE)
             levels = [*broker_levels(name, catalog.broker_settings, catalog.node), static]
             answers.append(_dynamic_entry(name, levels) | {"read_only": not is_dynamic(name), "config_type": kind})
     answers += _changeable_entries(catalog, wanted, {name for name, _, _ in values})

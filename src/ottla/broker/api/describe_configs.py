@@ -26,7 +26,7 @@ def handle(broker: Broker, call: Call) -> Message:
 
 def _describe(broker: Broker, call: Call, wanted: Message) -> Message:
     kind, name = wanted["resource_type"], wanted["resource_name"]
-    answer: Message = {"resource_type": kind, "resource_name": name, "configs": []}
+    answer: Message = {"resource_type": kind, "resource_name": name, "error_message": "", "configs": []}
     names = wanted["configuration_keys"]
     if kind == TOPIC_RESOURCE:
         fault = name_fault(name)
