@@ -12,6 +12,7 @@ import selectors
 import socket
 import struct
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,18 @@ _API_VERSIONS = 18
 class Call:
     """One request on its way to its reply."""
 
-    __slots__ = ("api", "body", "chunks", "client_id", "connection", "correlation_id", "done", "started", "version")
+    __slots__ = (
+        "amend",
+        "api",
+        "body",
+        "chunks",
+        "client_id",
+        "connection",
+        "correlation_id",
+        "done",
+        "started",
+        "version",
+    )
 
     def __init__(
         self, connection: Connection, api: Api, version: int, correlation_id: int, client_id: str | None
@@ -51,6 +63,7 @@ class Call:
         self.correlation_id = correlation_id
         self.client_id = client_id
         self.body: Message = {}
+        self.amend: Callable[[Message], None] | None = None  # what guards and quotas have to say about the reply
         self.done = False
         self.started = monotonic()
         self.chunks: list[bytes | bytearray | memoryview] = []
@@ -59,6 +72,8 @@ class Call:
         """Answers; the bytes go out once all earlier requests of the connection are answered. Once per call."""
         if self.connection.closed:
             return
+        if self.amend is not None:
+            self.amend(message)
         flexible = self.api.is_flexible(self.version)
         # The reply to ApiVersions has the old header always: the client cannot know yet what we speak.
         tagged_header = flexible and self.api.key != _API_VERSIONS

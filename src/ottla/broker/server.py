@@ -35,6 +35,7 @@ from ottla.broker.wire.schema import Message
 from ottla.errors import BrokerError, DataFolderLocked
 
 if TYPE_CHECKING:
+    from ottla.broker.guards.table import Handlers
     from ottla.broker.http_port import HttpPort
     from ottla.broker.security.config import ListenerConfig
 
@@ -99,7 +100,7 @@ class Server:
         self.broker.port = self.port
         self.memory = RequestMemory(config.queued_requests_max_bytes)
         self._by_address: Counter[str] = Counter()
-        self.handlers = HANDLERS
+        self.handlers = self._handlers()
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.frames = FramePool()
         self.logs_requests = logger.isEnabledFor(logging.DEBUG)
@@ -159,6 +160,13 @@ class Server:
 
     def unsupported_version(self, call: Call) -> Message | None:
         return unsupported_version(call)
+
+    def _handlers(self) -> Handlers:
+        if not self.broker.authorizer.configured:
+            return HANDLERS
+        from ottla.broker.guards.table import guarded
+
+        return guarded(HANDLERS)
 
     def _security(self, config: ListenerConfig) -> ListenerSecurity | None:
         if config.protocol == "PLAINTEXT":

@@ -13,7 +13,7 @@ from tests.conftest import IN_CI
 from tests.contracts.security.certificates import Authority
 from tests.contracts.security.secured import World
 from tests.contracts.security.tokens import Issuer
-from tests.contracts.security.users import make_scram_users
+from tests.contracts.security.users import make_scram_users, warm_up
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +43,7 @@ def _secured_world(
     with world.broker:
         show_log_on_failure(request.config, world.broker)
         make_scram_users(world)
+        warm_up(world)
         yield world
 
 

@@ -6,6 +6,8 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
+from tests.contracts.clients import wait_until
+
 if TYPE_CHECKING:
     from tests.contracts.security.secured import World
 
@@ -38,3 +40,26 @@ def make_user(world: World, name: str, password: str | None = None) -> str:
 def make_scram_users(world: World) -> None:
     for name, password in SCRAM_USERS.items():
         make_user(world, name, password)
+
+
+def warm_up(world: World) -> None:
+    """Waits until the coordinators are there: Apache Kafka makes their topics when they are first asked for."""
+    client = world.connect()
+    parts = [{"partition_index": 0, "committed_offset": 0}]
+
+    def answers(group: str) -> int:
+        topics = [{"name": "warm-up", "partitions": parts}]
+        answer = client.ask("OffsetCommit", 8, group_id=group, generation_id_or_member_epoch=-1, topics=topics)
+        code: int = answer["topics"][0]["partitions"][0]["error_code"]
+        return code
+
+    for kind in (0, 1):
+        wait_until(
+            lambda kind=kind: client.ask("FindCoordinator", 1, key_type=kind, key="warm-up")["error_code"] == 0,
+            what="a coordinator",
+        )
+    for number in range(12):  # every partition of the offsets topic
+        wait_until(
+            lambda number=number: answers(f"warm-up-{number}") not in (14, 15, 16), what="the group coordinators"
+        )
+    client.close()
