@@ -29,7 +29,7 @@ from ottla.errors import ServerFailed
 from ottla.testing import Broker
 
 MESSAGES = {100: 500_000, 1000: 200_000}
-COPIED = {100: 400_000, 1000: 150_000}
+COPIED = {100: 500_000, 1000: 250_000}
 LATENCY_SECONDS = 5.0
 IDLE_SECONDS = 3.0
 WARM_UP_ROUNDS = 2

@@ -115,7 +115,7 @@ class Load:
                 try:
                     produce(name, value, on_delivery=delivered)
                 except BufferError:
-                    self._wait_for_room()
+                    _wait_for_room(self._producer)
                     produce(name, value, on_delivery=delivered)
         self._flush()
         return time.perf_counter() - started
@@ -124,19 +124,12 @@ class Load:
         """Writes a value `count` times to each partition. Raises BenchFailed."""
         for _ in range(count):
             for partition in range(partitions):
-                while True:
-                    try:
-                        self._producer.produce(self._topic, value, partition=partition, on_delivery=self._delivered)
-                        break
-                    except BufferError:
-                        self._producer.poll(0.01)
+                try:
+                    self._producer.produce(self._topic, value, partition=partition, on_delivery=self._delivered)
+                except BufferError:
+                    _wait_for_room(self._producer)
+                    self._producer.produce(self._topic, value, partition=partition, on_delivery=self._delivered)
         self._flush()
-
-    def _wait_for_room(self) -> None:
-        """The client's queue (100,000 messages by default) is full: the broker is the slower one."""
-        deadline = time.perf_counter() + STUCK_SECONDS
-        while len(self._producer) > QUEUE_LOW and time.perf_counter() < deadline:
-            self._producer.poll(0.001)
 
     def _flush(self) -> None:
         left = self._producer.flush(STUCK_SECONDS)
@@ -146,6 +139,13 @@ class Load:
     def _delivered(self, error: KafkaError | None, _: Message) -> None:
         if error is not None:
             self._refused.append(error)
+
+
+def _wait_for_room(producer: Producer) -> None:
+    """The client's queue (100,000 messages by default) is full: the broker is the slower one."""
+    deadline = time.perf_counter() + STUCK_SECONDS
+    while len(producer) > QUEUE_LOW and time.perf_counter() < deadline:
+        producer.poll(0.001)
 
 
 def consume(bootstrap: str, name: str, partitions: int, count: int) -> float:
@@ -265,7 +265,11 @@ def _copy(consumer: Consumer, producer: Producer, target: str, count: int) -> Co
             started = commit_at = time.perf_counter()
             producer.begin_transaction()
         for message in messages:
-            produce(target, message.value())
+            try:
+                produce(target, message.value())
+            except BufferError:
+                _wait_for_room(producer)
+                produce(target, message.value())
         copied += len(messages)
         now = time.perf_counter()
         if now - commit_at >= COMMIT_EVERY_SECONDS or copied >= count:
