@@ -7,9 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 from ottla.serde.avro.faults import Malformed
+from ottla.serde.avro.varint import encode_long, read_big_long
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LOCAL_EPOCH = datetime(1970, 1, 1)
@@ -18,10 +19,27 @@ _MICROSECOND = timedelta(microseconds=1)
 _DAY_MICROS = 86_400_000_000
 
 
-def micros_of_datetime(value: datetime) -> int:
-    """Microseconds since 1970 in UTC. TypeError for a naive datetime."""
+def write_datetime(value: datetime) -> bytes:
+    """Microseconds since 1970 in UTC, as a long. TypeError for a naive datetime."""
     delta = value - EPOCH
-    return (delta.days * 86400 + delta.seconds) * 1000000 + delta.microseconds
+    n = (delta.days * 86400 + delta.seconds) * 1000000 + delta.microseconds
+    if not 0x1000000000000 <= n < 0x80000000000000:
+        return encode_long(n)
+    # From 1978 to 3111: eight bytes, as in encode_long.
+    z = n << 1
+    z += (z >> 28) * 0xF0000000
+    z += (z & 0x0FFFC0000FFFC000) * 3
+    z += z & 0x3F803F803F803F80
+    return (z | 0x0080808080808080).to_bytes(8, "little")
+
+
+def read_datetime(b: bytes, p: int) -> tuple[datetime, int]:
+    """The instant of a long of microseconds, in UTC, and the position after it."""
+    n, q = read_big_long(b, p)
+    try:
+        return EPOCH + n * _MICROSECOND, q
+    except OverflowError:
+        return datetime_of_micros(n), q  # which says what is wrong
 
 
 def datetime_of_micros(n: int) -> datetime:
@@ -57,11 +75,11 @@ def local_datetime_of_nanos(n: int) -> datetime:
     return datetime_of_micros(n // 1000).replace(tzinfo=None)
 
 
-def days_of_date(value: date) -> int:
-    """Days since 1970. TypeError for a datetime, whose time of day would be lost."""
+def write_date(value: date) -> bytes:
+    """Days since 1970, as a long. TypeError for a datetime, whose time of day would be lost."""
     if isinstance(value, datetime):
         raise TypeError("a datetime is not a date")
-    return value.toordinal() - EPOCH_DAY
+    return encode_long(value.toordinal() - EPOCH_DAY)
 
 
 def date_of_days(n: int) -> date:
@@ -72,21 +90,18 @@ def date_of_days(n: int) -> date:
         raise Malformed(f"{n} days since 1970 lie beyond the years 1 to 9999") from None
 
 
-def micros_of_time(value: time) -> int:
-    """Microseconds since midnight. TypeError for an aware time, and for a datetime, whose day would be lost."""
+def write_time(value: time) -> bytes:
+    """Microseconds since midnight, as a long. TypeError for an aware time and for a datetime."""
     if value.tzinfo is not None or not isinstance(value, time):
         raise TypeError("only a time without a zone can be written")
-    return ((value.hour * 60 + value.minute) * 60 + value.second) * 1000000 + value.microsecond
+    return encode_long(((value.hour * 60 + value.minute) * 60 + value.second) * 1000000 + value.microsecond)
 
 
 def time_of_micros(n: int) -> time:
     """The time of day. Malformed unless it is within one day."""
     if not 0 <= n < _DAY_MICROS:
         raise Malformed(f"{n} microseconds are not a time of day")
-    seconds, micros = divmod(n, 1000000)
-    minutes, second = divmod(seconds, 60)
-    hour, minute = divmod(minutes, 60)
-    return time(hour, minute, second, micros)
+    return (LOCAL_EPOCH + n * _MICROSECOND).time()
 
 
 def time_of_millis(n: int) -> time:
@@ -99,22 +114,42 @@ def time_of_nanos(n: int) -> time:
     return time_of_micros(n // 1000)
 
 
-def micros_of_timedelta(value: timedelta) -> int:
-    """The whole of it in microseconds."""
-    return (value.days * 86400 + value.seconds) * 1000000 + value.microseconds
+def write_timedelta(value: timedelta) -> bytes:
+    """The whole of it in microseconds, as a long."""
+    return encode_long((value.days * 86400 + value.seconds) * 1000000 + value.microseconds)
 
 
 def timedelta_of_micros(n: int) -> timedelta:
     """A span of time."""
-    return timedelta(0, 0, n)
+    return n * _MICROSECOND
+
+
+# What UUID's own constructor does, after it has looked at seven other ways to be called.
+_new_uuid = UUID.__new__
+_set_number: Callable[[UUID, int], None] = vars(UUID)["int"].__set__
+_set_safety: Callable[[UUID, SafeUUID], None] = vars(UUID)["is_safe"].__set__
+_UNKNOWN_SAFETY = SafeUUID.unknown
 
 
 def uuid_of_text(text: str) -> UUID:
-    """A UUID in its usual form."""
+    """A UUID in its usual form, or any that Python's UUID takes."""
+    digits = text.replace("-", "")
     try:
-        return UUID(text)
+        if len(digits) != 32:
+            return UUID(text)
+        number = int(digits, 16)
     except ValueError:
         raise Malformed(f"{text[:50]!r} is not a UUID") from None
+    value = _new_uuid(UUID)
+    _set_number(value, number)
+    _set_safety(value, _UNKNOWN_SAFETY)
+    return value
+
+
+def uuid_text(value: Any) -> bytes:
+    """A UUID's text, as bytes. TypeError or AttributeError for anything else, whose text could be anything."""
+    text = value.int.to_bytes(16, "big").hex() if value.__class__ is UUID else value.hex
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}".encode()
 
 
 def uuid_of_bytes(data: bytes) -> UUID:
@@ -140,8 +175,8 @@ def decimal_writer(precision: int, scale: int) -> Callable[[Decimal], bytes]:
     def write(value: Decimal) -> bytes:
         n = int(multiply(quantize(value, quantum), factor))
         if n < 0:
-            return n.to_bytes((n.bit_length() + 8) >> 3, "big", signed=True)
-        return n.to_bytes((n.bit_length() + 8) >> 3, "big")
+            return n.to_bytes((n.bit_length() + 8) >> 3, signed=True)
+        return n.to_bytes((n.bit_length() + 8) >> 3)
 
     return write
 
@@ -167,7 +202,7 @@ def decimal_reader(precision: int, scale: int) -> Callable[[bytes], Decimal]:
     def read(data: bytes) -> Decimal:
         if len(data) > size_max:
             raise Malformed(f"a decimal of {len(data)} bytes, but its {precision} digits need at most {size_max}")
-        n = from_bytes(data, "big")
+        n = from_bytes(data)
         if data and data[0] > 127:
             n -= 1 << (len(data) << 3)
         return multiply(n, quantum)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ottla.errors import DecodeError
-from ottla.serde.avro import varint
+from ottla.serde.avro import conversions, varint
 from ottla.serde.avro.faults import DEPTH_MAX, Malformed, decode_fault, leftover
 from ottla.serde.avro.nodes import Node
 from ottla.serde.avro.plan import (
@@ -71,6 +71,7 @@ class _DecoderSource:
         self._functions: dict[int, str] = {}
         self._waiting: list[Plan] = []
         self._depth = 0
+        self._has_texts = False
         bind = self.source.bind
         for name in (
             "SMALL",
@@ -78,7 +79,8 @@ class _DecoderSource:
             "read_long",
             "read_big_long",
             "read_length",
-            "read_index",
+            "read_branch",
+            "read_symbol",
             "read_count",
             "read_count_of_empty",
         ):
@@ -92,6 +94,8 @@ class _DecoderSource:
         source = self.source
         with source.block("def decode(b, p):"):
             with source.block("try:"):
+                source.line("t = b.decode('latin-1')")
+                texts_line = len(source.lines) - 1
                 source.line(f"value = {self._read(self.root, depth='0')}")
             self._handlers()
             with source.block("if p != len(b):"):
@@ -99,6 +103,8 @@ class _DecoderSource:
             source.line("return value")
         while self._waiting:
             self._function(self._waiting.pop())
+        if not self._has_texts:
+            source.lines[texts_line] = source.lines[texts_line].replace("b.decode('latin-1')", "''")
         self.skipping.finish()
         decode: Decoder = source.compile()["decode"]
         return decode
@@ -119,11 +125,14 @@ class _DecoderSource:
     def _function(self, plan: Plan) -> None:
         source = self.source
         self._depth = 0
-        with source.block(f"def {self._functions[id(plan)]}(b, p, depth):"):
+        # Only what contains itself counts: other plans are functions for the sake of the source's size.
+        itself = isinstance(plan, ReadRecord) and plan.recursive
+        with source.block(f"def {self._functions[id(plan)]}(b, t, p, depth):"):
             with source.block("try:"):
-                with source.block(f"if depth > {DEPTH_MAX}:"):
-                    source.line(f"raise Malformed('it contains itself more than {DEPTH_MAX} deep')")
-                source.line(f"value = {self._read(plan, depth='depth + 1', inline=True)}")
+                if itself:
+                    with source.block(f"if depth > {DEPTH_MAX}:"):
+                        source.line(f"raise Malformed('it contains itself more than {DEPTH_MAX} deep')")
+                source.line(f"value = {self._read(plan, depth='depth + 1' if itself else 'depth', inline=True)}")
             self._handlers()
             source.line("return value, p")
 
@@ -172,7 +181,7 @@ class _DecoderSource:
             name = self._functions[id(plan)] = self.source.fresh("read_")
             self._waiting.append(plan)
         value = self.source.fresh("v")
-        self.source.line(f"{value}, p = {name}(b, p, {depth})")
+        self.source.line(f"{value}, p = {name}(b, t, p, {depth})")
         return value
 
     def _number(self, prefix: str, table: str, rest: str) -> str:
@@ -185,10 +194,17 @@ class _DecoderSource:
         return n
 
     def _primitive(self, plan: ReadPrimitive) -> str:
+        if plan.convert is conversions.datetime_of_micros and plan.kind == "long":
+            return self._instant()
         value = self._plain(plan)
         if plan.convert is None:
             return value
         return f"{self.source.bind(plan.convert_name, plan.convert)}({value})"
+
+    def _instant(self) -> str:
+        value = self.source.fresh("v")
+        self.source.line(f"{value}, p = {self.source.bind('read_datetime', conversions.read_datetime)}(b, p)")
+        return value
 
     def _plain(self, plan: ReadPrimitive) -> str:
         source = self.source
@@ -208,7 +224,13 @@ class _DecoderSource:
                 return value
             case "string":
                 n = self._number("n", "COUNT", "read_length")
-                return f"b[p:(p := p + {n})].decode()"
+                value = source.fresh("v")
+                # What is ASCII is in `t` already, and taking it from there is cheaper than decoding it.
+                self._has_texts = True
+                source.line(f"{value} = t[p:(p := p + {n})]")
+                with source.block(f"if not {value}.isascii():"):
+                    source.line(f"{value} = b[p - {n}:p].decode()")
+                return value
             case "bytes":
                 n = self._number("n", "COUNT", "read_length")
                 return f"b[p:(p := p + {n})]"
@@ -225,17 +247,17 @@ class _DecoderSource:
                 return value
 
     def _enum(self, plan: ReadEnum) -> str:
-        source = self.source
-        n = self._number("n", "COUNT", "read_index")
-        with source.block(f"if {n} >= {len(plan.values)}:"):
-            source.line(f"raise Malformed(f'{{{n}}} is not the index of a symbol', p - 1)")
-        values = source.bind("values", plan.values)
-        if UNKNOWN in plan.values:
-            unknown, symbols = source.bind("UNKNOWN", UNKNOWN), source.bind("symbols", plan.symbols)
-            title = source.bind("enum_title", plan.title)
-            with source.block(f"if {values}[{n}] is {unknown}:"):
-                source.line(f"raise Malformed(f'the symbol {{{symbols}[{n}]}} is not in {{{title}}}', p - 1)")
-        return f"{values}[{n}]"
+        bind, value = self.source.bind, self.source.fresh("v")
+        # What a symbol's one byte stands for; None sends what is rare or wrong to a function.
+        by_byte: list[Any] = [None] * 256
+        for i, known in enumerate(plan.values[:64]):
+            by_byte[i << 1] = None if known is UNKNOWN else known
+        self.source.line(f"{value} = {bind('by_byte', tuple(by_byte))}[b[p]]")
+        self.source.line("p += 1")
+        with self.source.block(f"if {value} is None:"):
+            rest = f"{bind('symbols', plan.symbols)}, {bind('values', plan.values)}, {bind('enum_title', plan.title)}"
+            self.source.line(f"{value}, p = read_symbol(b, p - 1, {rest})")
+        return value
 
     def _array(self, plan: ReadArray, depth: str) -> str:
         source = self.source
@@ -246,8 +268,12 @@ class _DecoderSource:
             if plan.empty_items:
                 with source.block(f"if len({items}) + {n} > {varint.EMPTY_ITEMS_MAX}:"):
                     source.line("raise Malformed('too many items that take no byte')")
-            with source.block(f"for _ in range({n}):"):
-                source.line(f"{items}.append({self._read(plan.item, depth)})")
+            if isinstance(plan.item, ReadPrimitive) and plan.item.kind == "double" and plan.item.convert is None:
+                source.line(f"{items} += {source.bind('unpack', struct.unpack_from)}('<%dd' % {n}, b, p)")
+                source.line(f"p += 8 * {n}")
+            else:
+                with source.block(f"for _ in range({n}):"):
+                    source.line(f"{items}.append({self._read(plan.item, depth)})")
         return items if plan.build is list else f"{plan.build.__name__}({items})"
 
     def _block_count(self, n: str, empty_items: bool) -> None:
@@ -274,13 +300,18 @@ class _DecoderSource:
 
     def _union(self, plan: ReadUnion, depth: str) -> str:
         source = self.source
-        value = source.fresh("v")
-        n = self._number("n", "COUNT", "read_index")
+        value, n = source.fresh("v"), source.fresh("n")
+        # Branches are told apart by the byte of their index, which is twice as much.
+        count = len(plan.branches)
+        source.line(f"{n} = b[p]")
+        source.line("p += 1")
+        with source.block(f"if {n} > {min(126, 2 * count - 2)}:"):
+            source.line(f"{n}, p = read_branch(b, p - 1, {count})")
         for i, branch in enumerate(plan.branches):
-            with source.block(f"{'elif' if i else 'if'} {n} == {i}:"):
+            with source.block(f"{'elif' if i else 'if'} {n} == {2 * i}:"):
                 source.line(f"{value} = {self._read(branch, depth)}")
         with source.block("else:"):
-            source.line(f"raise Malformed(f'{{{n}}} is not the index of a branch', p - 1)")
+            source.line(f"read_branch(b, p - 1, {count})")
         return value
 
     # -- records ---------------------------------------------------------------------------------------------------

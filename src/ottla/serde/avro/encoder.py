@@ -39,11 +39,11 @@ _TRUTH = {False: b"\0", True: b"\1"}
 _NULL = {None: b""}
 _INLINE_DEPTH_MAX = 4
 
-_LOGICAL_WRITERS: dict[str, Callable[[Any], Any]] = {
-    "datetime": conversions.micros_of_datetime,
-    "date": conversions.days_of_date,
-    "time": conversions.micros_of_time,
-    "timedelta": conversions.micros_of_timedelta,
+_LOGICAL_WRITERS: dict[str, Callable[[Any], bytes]] = {
+    "datetime": conversions.write_datetime,
+    "date": conversions.write_date,
+    "time": conversions.write_time,
+    "timedelta": conversions.write_timedelta,
 }
 
 
@@ -106,9 +106,11 @@ class _EncoderSource:
     def _function(self, record: Record) -> None:
         source = self.source
         with source.block(f"def {self._functions[id(record)]}(o, w, depth):"):
-            with source.block(f"if depth > {DEPTH_MAX}:"):
-                source.line("raise RecursionError")
-            self._begin(depth="depth + 1")
+            # Only what contains itself counts: other records are functions for the sake of the source's size.
+            if record.recursive:
+                with source.block(f"if depth > {DEPTH_MAX}:"):
+                    source.line("raise RecursionError")
+            self._begin(depth="depth + 1" if record.recursive else "depth")
             self._fields(record, "o")
             self._flush()
 
@@ -180,10 +182,9 @@ class _EncoderSource:
             self.source.line(f"{items} = {accepted}({items})")
         self._pending.append(f"LONG[len({items})]")
         item = self.source.fresh("v")
-        parts = self._parts(array.item, item)
         self._flush()
-        if parts is not None:
-            self.source.line(f"w += [{_joined(parts)} for {item} in {items}]")
+        if isinstance(array.item, Scalar) and array.item.kind == "double":
+            self.source.line(f"w.append({self.source.bind('pack', struct.pack)}('<%dd' % len({items}), *{items}))")
         else:
             with self.source.block(f"for {item} in {items}:"):
                 self._depth += 1
@@ -246,11 +247,9 @@ class _EncoderSource:
                 return self._scalar(shape, value)
             case Logical(kind="uuid"):
                 text = fresh("s")
-                return [f"LONG[len({text} := {bind('uuid_text', uuid_text)}({value}))]", text]
+                return [f"b'H'+({text} := {bind('uuid_text', conversions.uuid_text)}({value}))"]
             case Logical(kind=kind):
-                number = f"{bind(kind + '_number', _LOGICAL_WRITERS[kind])}({value})"
-                # An instant is long and never the same twice, so a lookup would be in vain.
-                return [f"{bind('encode_long', encode_long)}({number})" if kind == "datetime" else f"LONG[{number}]"]
+                return [f"{bind('write_' + kind, _LOGICAL_WRITERS[kind])}({value})"]
             case DecimalNumber(digits=digits):
                 text = fresh("s")
                 write = bind("decimal", _decimal_writer(digits.precision, digits.scale))
@@ -285,7 +284,8 @@ class _EncoderSource:
                 return [f"LONG[len({text} := {value}.encode())]", text]
             case "bytes":
                 text = fresh("s")
-                return [f"LONG[len({text} := {bind('as_bytes', as_bytes)}({value}))]", text]
+                checked = f"{text} if ({text} := {value}).__class__ is bytes else {bind('as_bytes', as_bytes)}({text})"
+                return [f"LONG[len({text} := ({checked}))]", text]
 
     def _enum(self, shape: Enumeration, value: str) -> str:
         if shape.cls is None:
@@ -316,9 +316,3 @@ def _joined(parts: list[str]) -> str:
 @functools.cache
 def _decimal_writer(precision: int, scale: int) -> Callable[[Any], bytes]:
     return conversions.decimal_writer(precision, scale)
-
-
-def uuid_text(value: Any) -> bytes:
-    """A UUID's text, as bytes. TypeError for anything else, whose text could be anything."""
-    text = value.hex
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}".encode()

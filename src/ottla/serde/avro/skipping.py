@@ -54,9 +54,11 @@ class Skipping:
         while self._waiting:
             node = self._waiting.pop()
             with self.source.block(f"def {self._functions[id(node)]}(b, p, depth):"):
-                with self.source.block(f"if depth > {DEPTH_MAX}:"):
-                    self.source.line(f"raise Malformed('it contains itself more than {DEPTH_MAX} deep', p)")
-                self.skip(node, "depth + 1", 0, inline=True)
+                itself = isinstance(node, RecordNode) and node.recursive
+                if itself:
+                    with self.source.block(f"if depth > {DEPTH_MAX}:"):
+                        self.source.line(f"raise Malformed('it contains itself more than {DEPTH_MAX} deep', p)")
+                self.skip(node, "depth + 1" if itself else "depth", 0, inline=True)
                 self.source.line("return p")
 
     def _wants_function(self, node: Node, nesting: int) -> bool:

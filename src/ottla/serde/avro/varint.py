@@ -6,10 +6,14 @@ Generated code handles the one-byte case itself and comes here for the rest.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from typing import Any
 
 from ottla.serde.avro.faults import Malformed
+from ottla.serde.avro.plan import UNKNOWN
 
-_LOW, _HIGH = -(2**63), 2**63
+# The bit that says "there is more" in all bytes but the last, for each number of bytes.
+_CONTINUED = tuple(sum(0x80 << 8 * i for i in range(size - 1)) for size in range(9))
 
 
 def encode_long(n: int) -> bytes:
@@ -18,16 +22,21 @@ def encode_long(n: int) -> bytes:
     Raises:
         OverflowError: It does not fit into 64 bits.
     """
-    if not _LOW <= n < _HIGH:
-        raise OverflowError(f"{n} does not fit into 64 bits")
     z = n << 1 if n >= 0 else ~(n << 1)
-    if 0x1FFFFFFFFFFFF < z < 0x100000000000000:
-        # Eight bytes, as every timestamp in microseconds takes from 1979 on: spread the groups of seven bits over
-        # eight bytes by halves instead of one by one.
-        z = z & 0x000000000FFFFFFF | (z & 0x00FFFFFFF0000000) << 4
-        z = z & 0x00003FFF00003FFF | (z & 0x0FFFC0000FFFC000) << 2
-        z = z & 0x007F007F007F007F | (z & 0x3F803F803F803F80) << 1
-        return (z | 0x0080808080808080).to_bytes(8, "little")
+    if z < 0x200000:
+        if z < 0x4000:
+            return bytes((z,)) if z < 128 else bytes((z & 127 | 128, z >> 7))
+        return bytes((z & 127 | 128, z >> 7 & 127 | 128, z >> 14))
+    if z < 0x100000000000000:
+        # Up to eight bytes, as timestamps in microseconds take: spread the groups of seven bits over the bytes by
+        # halves instead of one by one.
+        size = (z.bit_length() + 6) // 7
+        z += (z >> 28) * 0xF0000000
+        z += (z & 0x0FFFC0000FFFC000) * 3
+        z += z & 0x3F803F803F803F80
+        return (z | _CONTINUED[size]).to_bytes(size, "little")
+    if z >> 64:
+        raise OverflowError(f"{n} does not fit into 64 bits")
     out = bytearray()
     while z > 127:
         out.append(z & 127 | 128)
@@ -69,20 +78,42 @@ def read_long(b: bytes, p: int) -> tuple[int, int]:
         Malformed: More than ten bytes, more than 64 bits, or the value ends first.
     """
     start = p
-    z = shift = 0
     try:
-        byte = b[p]
-        more = b[p + 1] if byte > 127 else 0
-        if more < 128:
-            # One byte or two: most of what comes here.
-            z = byte & 127 | more << 7
-            return (z >> 1) ^ -(z & 1), p + (2 if byte > 127 else 1)
+        # Up to five bytes without a loop. The bits that say "there is more" are summed up with the rest, and what they
+        # come to is taken off at the end.
+        z = b[p]
+        if z < 128:
+            return ~(z >> 1) if z & 1 else z >> 1, p + 1
+        byte = b[p + 1]
+        z += byte << 7
+        if byte < 128:
+            z -= 0x80
+            return ~(z >> 1) if z & 1 else z >> 1, p + 2
+        byte = b[p + 2]
+        z += byte << 14
+        if byte < 128:
+            z -= 0x4080
+            return ~(z >> 1) if z & 1 else z >> 1, p + 3
+        byte = b[p + 3]
+        z += byte << 21
+        if byte < 128:
+            z -= 0x204080
+            return ~(z >> 1) if z & 1 else z >> 1, p + 4
+        byte = b[p + 4]
+        z += byte << 28
+        if byte < 128:
+            z -= 0x10204080
+            return ~(z >> 1) if z & 1 else z >> 1, p + 5
+        z -= 0x810204080
+        p += 5
+        shift = 35
         while True:
             byte = b[p]
             p += 1
-            z |= (byte & 127) << shift
             if byte < 128:
+                z |= byte << shift
                 break
+            z |= (byte & 127) << shift
             shift += 7
             if shift > 63:
                 raise Malformed("a whole number is longer than ten bytes", start)
@@ -90,7 +121,7 @@ def read_long(b: bytes, p: int) -> tuple[int, int]:
         raise Malformed(f"the value ends after {len(b)} bytes, in the middle of a number", len(b)) from None
     if z >> 64:
         raise Malformed("a whole number has more than 64 bits", start)
-    return (z >> 1) ^ -(z & 1), p
+    return ~(z >> 1) if z & 1 else z >> 1, p
 
 
 _eight_bytes = struct.Struct("<Q").unpack_from
@@ -99,15 +130,16 @@ _eight_bytes = struct.Struct("<Q").unpack_from
 def read_big_long(b: bytes, p: int) -> tuple[int, int]:
     """The same as `read_long`, quicker for numbers of eight bytes (timestamps)."""
     try:
-        z = _eight_bytes(b, p)[0]
+        z = _eight_bytes(b, p)[0] ^ 0x0080808080808080
     except struct.error:
         return read_long(b, p)
-    if z & 0x8080808080808080 != 0x0080808080808080:
+    if z & 0x8080808080808080:
         return read_long(b, p)
-    z = z & 0x007F007F007F007F | (z & 0x7F007F007F007F00) >> 1
-    z = z & 0x00003FFF00003FFF | (z & 0x3FFF00003FFF0000) >> 2
-    z = z & 0x000000000FFFFFFF | (z & 0x0FFFFFFF00000000) >> 4
-    return (z >> 1) ^ -(z & 1), p + 8
+    # Close the gaps between groups of seven bits, then of fourteen, then of twenty-eight.
+    z -= (z >> 8 & 0x007F007F007F007F) << 7
+    z -= (z >> 16 & 0x00003FFF00003FFF) * 0xC000
+    z -= (z >> 32) * 0xF0000000
+    return ~(z >> 1) if z & 1 else z >> 1, p + 8
 
 
 def read_length(b: bytes, p: int) -> tuple[int, int]:
@@ -134,6 +166,32 @@ def read_index(b: bytes, p: int) -> tuple[int, int]:
     if n < 0:
         raise Malformed(f"an index is negative ({n})", p)
     return n, q
+
+
+def read_branch(b: bytes, p: int, count: int) -> tuple[int, int]:
+    """Twice the index of a union's branch: the byte it is written as, where it takes one.
+
+    Raises:
+        Malformed: There is no such branch.
+    """
+    n, q = read_index(b, p)
+    if n >= count:
+        raise Malformed(f"{n} is not the index of a branch", p)
+    return n << 1, q
+
+
+def read_symbol(b: bytes, p: int, symbols: Sequence[str], values: Sequence[Any], title: str) -> tuple[Any, int]:
+    """An enum's value, from the values of the writer's symbols, and the position after it.
+
+    Raises:
+        Malformed: There is no such symbol, or the reader does not know it (its value is then UNKNOWN).
+    """
+    n, q = read_index(b, p)
+    if n >= len(values):
+        raise Malformed(f"{n} is not the index of a symbol", p)
+    if values[n] is UNKNOWN:
+        raise Malformed(f"the symbol {symbols[n]} is not in {title}", p)
+    return values[n], q
 
 
 def read_count(b: bytes, p: int) -> tuple[int, int]:
