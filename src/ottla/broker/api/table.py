@@ -65,6 +65,10 @@ NAMES = (
     "describe_producers",
     "describe_transactions",
     "list_transactions",
+    "elect_leaders",
+    "alter_partition_reassignments",
+    "list_partition_reassignments",
+    "describe_quorum",
 )
 
 

@@ -47,6 +47,11 @@ class Journal:
         self._limit = max(COMPACT_ABOVE_BYTES, 4 * self._size)
         sync_folder(path.parent)
 
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._size
+
     def append(self, *entries: Entry) -> None:
         """Writes records at the end, all or none.
 
