@@ -149,8 +149,11 @@ class TransactionalProducer:
         self._step(self._producer.send_offsets_to_transaction, offsets, group, self._timeout_s)
 
     def close(self) -> None:
-        """Leaves nothing behind: what was open is aborted by the next one with this id, or by the broker's timeout."""
-        self._producer.flush(0)
+        """Gives the client up: what was open is aborted by the next one with this id, or by the broker's timeout."""
+        # A client that met a fatal error says so again at every call.
+        with suppress(confluent_kafka.KafkaException):
+            self._producer.purge()
+            self._producer.poll(0)
 
     def _delivered(self, error: Any, message: Any) -> None:
         if error is not None:
