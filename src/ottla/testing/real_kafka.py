@@ -44,6 +44,8 @@ _PROPERTIES = {
     "num.io.threads": "4",
     # As production clusters have it.
     "auto.create.topics.enable": "false",
+    # How often timed out transactions are looked for (10 s by default): so long no test shall wait.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "200",
 }
 
 
@@ -51,7 +53,8 @@ class RealKafka(Broker):
     """One node of Apache Kafka in a small JVM. Ready in some seconds; needs Java 17 and Kafka's jars (`KafkaHome`).
 
     Its settings are Kafka's own, except: one copy of everything, no wait for a group's further members, quick heartbeats
-    of groups of the new protocol (which may be given short sessions), and topics are not created by asking for them.
+    of groups of the new protocol (which may be given short sessions), a look at timed out transactions every 200 ms, and
+    topics are not created by asking for them.
 
     Args:
         data_dir: Where it keeps its data. None: a temporary folder, removed by `close()`.
