@@ -13,13 +13,12 @@ and those of `security/store.py`.
 from __future__ import annotations
 
 import re
-import uuid
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ottla.broker import broker_configs
+from ottla.broker.ids import random_id, short_form
 from ottla.broker.log.journal import Entry, Journal
 from ottla.broker.log.partition_log import PartitionLog
 from ottla.broker.security.store import SecurityStore
@@ -92,7 +91,7 @@ class Catalog:
         self.journal = Journal(folder / JOURNAL, self._replay, self._snapshot)
         self._next_producer_id = self._producer_ids_reserved
         if not self.cluster_id:
-            self.cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            self.cluster_id = short_form(random_id())
             self.journal.append(["cluster", self.cluster_id])
 
     def recover(self) -> None:
@@ -212,6 +211,6 @@ class Catalog:
 def _new_topic_id() -> bytes:
     """A random id whose text form does not begin with a dash, which command lines would take for an option."""
     while True:
-        topic_id = uuid.uuid4().bytes
-        if not urlsafe_b64encode(topic_id).startswith(b"-"):
+        topic_id = random_id()
+        if not short_form(topic_id).startswith("-"):
             return topic_id

@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
@@ -252,6 +251,8 @@ def _say_settings(config: BrokerConfig, folder: Path, port: int) -> None:
 def _data_folder(config: BrokerConfig, stack: contextlib.ExitStack) -> Path:
     """The data folder, made if missing, and locked for as long as the stack lives."""
     if config.data_dir is None:
+        import tempfile  # with `random`: not for brokers with a folder of their own
+
         folder = Path(tempfile.mkdtemp(prefix="ottla-broker-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
     else:

@@ -13,7 +13,6 @@ whether it is cooperative, is the members' affair: the broker passes their bytes
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +21,7 @@ from ottla.broker.groups.committer import Check, Committer
 from ottla.broker.groups.consumer_protocol import PROTOCOL_TYPE, Malformed, read_subscription
 from ottla.broker.groups.member import JoinRequest, Member, Reply, refuse_join
 from ottla.broker.groups.refusal import Refused
+from ottla.broker.ids import long_form, random_id
 from ottla.broker.log.recovery import now_ms
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.schema import Message
@@ -117,7 +117,7 @@ class Group:
         return bool(common)
 
     def _join_new(self, request: JoinRequest, reply: Reply) -> None:
-        member_id = f"{request.instance_id or request.client_id}-{uuid.uuid4()}"
+        member_id = f"{request.instance_id or request.client_id}-{long_form(random_id())}"
         known = self._static.get(request.instance_id or "")
         if request.instance_id is not None and known is not None:
             self._replace_static(self.members[known], member_id, request, reply)

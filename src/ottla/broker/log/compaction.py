@@ -11,7 +11,6 @@ Runs in a thread beside the event loop, in slices: after each it rests, so that 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
@@ -107,7 +106,11 @@ class KeyMap:
 
 
 def _short(key: bytes) -> bytes:
-    return key if len(key) <= KEY_BYTES_MAX else b"\0" + hashlib.sha256(key).digest()
+    if len(key) <= KEY_BYTES_MAX:
+        return key
+    import hashlib  # loads OpenSSL, several megabytes: not for brokers that never need it
+
+    return b"\0" + hashlib.sha256(key).digest()
 
 
 class _Transactions:

@@ -7,8 +7,6 @@ give back or to get.
 
 from __future__ import annotations
 
-import uuid
-from base64 import urlsafe_b64encode
 from dataclasses import replace
 
 from ottla.broker.groups.consumer.group import ConsumerGroup
@@ -31,6 +29,7 @@ from ottla.broker.groups.consumer_protocol import (
 )
 from ottla.broker.groups.member import JoinRequest, Reply, refuse_join
 from ottla.broker.groups.refusal import Refused
+from ottla.broker.ids import random_id, short_form
 from ottla.broker.wire.errors import ErrorCode
 
 
@@ -59,7 +58,7 @@ class ClassicMembers:
     def join(self, request: JoinRequest, reply: Reply) -> None:
         group = self.group
         new = not request.member_id
-        member_id = request.member_id or urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        member_id = request.member_id or short_form(random_id())
         group.check_room(member_id)
         self._check_protocols(request, member_id)
         if new and request.instance_id is None and request.knows_member_id_required:

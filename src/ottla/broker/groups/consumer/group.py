@@ -11,8 +11,6 @@ nobody waits for anybody, and nothing but the partitions that move stops being r
 from __future__ import annotations
 
 import logging
-import uuid
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -30,6 +28,7 @@ from ottla.broker.groups.consumer.reconciliation import reconcile
 from ottla.broker.groups.consumer.state import State
 from ottla.broker.groups.consumer.subscriptions import Subscriptions, Topics
 from ottla.broker.groups.refusal import Refused
+from ottla.broker.ids import random_id, short_form
 from ottla.broker.log.journal import Entry
 from ottla.broker.wire.errors import ErrorCode
 
@@ -152,7 +151,7 @@ class ConsumerGroup:
         """
         self.check_room(beat.member_id)
         if beat.epoch == 0 and not beat.member_id:
-            beat = replace(beat, member_id=urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
+            beat = replace(beat, member_id=short_form(random_id()))
         with self.state_of.change():
             before = self._joining(beat) if beat.epoch == 0 else self._current(beat)
             member = before.told(beat)
