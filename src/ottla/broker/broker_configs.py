@@ -37,6 +37,8 @@ OWN: dict[str, Dynamic] = {CLEANER_BACKOFF: Dynamic(LONG, "15000", whole(LONG, 0
 STORED = frozenset(
     {
         "background.threads",
+        "follower.replication.throttled.rate",
+        "leader.replication.throttled.rate",
         "log.cleaner.dedupe.buffer.size",
         "log.cleaner.io.buffer.load.factor",
         "log.cleaner.io.buffer.size",
@@ -52,6 +54,7 @@ STORED = frozenset(
         "num.recovery.threads.per.data.dir",
         "num.replica.fetchers",
         "producer.id.expiration.ms",
+        "replica.alter.log.dirs.io.max.bytes.per.second",
         "remote.log.manager.copy.max.bytes.per.second",
         "remote.log.manager.fetch.max.bytes.per.second",
         "transaction.partition.verification.enable",
