@@ -55,12 +55,15 @@ class Transactor:
 
     def begin(self, version: int = 4, *, timeout_ms: int = 60_000) -> Transactor:
         """InitProducerId until it is granted, as clients do it."""
-        # Apache Kafka makes the topic of transactions when somebody first asks for a coordinator.
-        wanted = {"key_type": 1, "coordinator_keys": [self.id]}
-        wait_until(
-            lambda: self.asking.ask(FIND_COORDINATOR, 4, **wanted)["coordinators"][0]["error_code"] == NONE,
-            what="there is a coordinator",
-        )
+        # Apache Kafka makes its topics of offsets and transactions when somebody first asks for a coordinator.
+        for kind in (0, 1):
+            wanted = {"key_type": kind, "coordinator_keys": [self.id]}
+            wait_until(
+                lambda wanted=wanted: (
+                    self.asking.ask(FIND_COORDINATOR, 4, **wanted)["coordinators"][0]["error_code"] == 0
+                ),
+                what="there is a coordinator",
+            )
         error, self.producer_id, self.epoch = self.patiently(lambda: self.initialise(version, timeout_ms=timeout_ms))
         assert error == NONE
         self.sequences.clear()
@@ -155,15 +158,20 @@ class Transactor:
             "committed_leader_epoch": -1,
             "committed_metadata": metadata,
         }
-        answer = self.asking.ask(
-            TXN_OFFSET_COMMIT,
-            version,
-            **{"generation_id": -1, "member_id": "", "group_instance_id": None, **self._who(other)},
-            group_id=group,
-            topics=[{"name": topic, "partitions": [part]}],
-        )
-        code: int = answer["topics"][0]["partitions"][0]["error_code"]
-        return code
+        body: dict[str, object] = {
+            "generation_id": -1,
+            "member_id": "",
+            "group_instance_id": None,
+            **self._who(other),
+            "group_id": group,
+            "topics": [{"name": topic, "partitions": [part]}],
+        }
+
+        def ask() -> tuple[int, int, int]:
+            answer = self.asking.ask(TXN_OFFSET_COMMIT, version, **body)
+            return answer["topics"][0]["partitions"][0]["error_code"], -1, -1
+
+        return self.patiently(ask)[0]
 
     def end(self, *, commit: bool, version: int = 3, **other: object) -> tuple[int, int, int]:
         """One EndTxn: error, and from version 5 the producer id and epoch from now on."""
