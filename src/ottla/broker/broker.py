@@ -22,6 +22,7 @@ from ottla.broker.loop import Loop
 from ottla.broker.metrics import Metrics
 from ottla.broker.security.authorizer import AclAuthorizer, Authorizer
 from ottla.broker.security.config import SecurityConfig
+from ottla.broker.security.quotas import QuotaKeeper
 from ottla.broker.topic_configs import TopicConfig, broker_defaults
 from ottla.broker.transactions.coordinator import TransactionCoordinator
 from ottla.broker.transactions.markers import BrokerMarkers
@@ -49,6 +50,7 @@ class Broker:
         self.flusher = Flusher(loop.post, failed)
         self.coordinator = Coordinator(config, folder, loop, self.durable, self.catalog)
         self.authorizer = _authorizer(config.security, self.catalog)
+        self.quotas = QuotaKeeper(self.catalog.security.quotas)
         self._unsynced: set[PartitionLog] = set()
         self.producer_ids = ProducerIds(self.catalog, self.durable)
         self.transactions = self._transactions(folder)
@@ -56,8 +58,9 @@ class Broker:
         self._every(config.retention_check_interval_ms, self._retain)
         if config.flush == "interval":
             self._every(config.flush_interval_ms, self._flush_unsynced)
-        self.checkpointer = Checkpointer(self._logs, self.flusher.flush, loop.post)
-        self._every(int(INTERVAL_S * 1000), lambda: self.checkpointer.tick(loop.now()))
+        due_after_ms = config.checkpoint_interval_ms
+        self.checkpointer = Checkpointer(self._logs, self.flusher.flush, loop.post, due_after_ms / 1000)
+        self._every(min(int(INTERVAL_S * 1000), due_after_ms), lambda: self.checkpointer.tick(loop.now()))
         self.cleaner = Cleaner(
             self._configured_logs,
             loop.post,

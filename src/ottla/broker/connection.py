@@ -68,6 +68,17 @@ class Call:
         self.started = monotonic()
         self.chunks: list[bytes | bytearray | memoryview] = []
 
+    def amend_reply(self, change: Callable[[Message], None]) -> None:
+        """Lets `change` alter the reply before it goes out, after those that were asked for earlier."""
+        before = self.amend
+
+        def both(message: Message) -> None:
+            if before is not None:
+                before(message)
+            change(message)
+
+        self.amend = change if before is None else both
+
     def reply(self, message: Message) -> None:
         """Answers; the bytes go out once all earlier requests of the connection are answered. Once per call."""
         if self.connection.closed:
@@ -326,7 +337,10 @@ class Connection:
             self.close()
             return
         self.calls.append(call)
+        quotas = self.server.broker.quotas
         try:
+            if quotas.active:
+                quotas.watch(call, len(frame))
             answer = handle(self.server.broker, call)
         except Exception:
             # One request must not take the broker down. There is no answer that would be true: the client tries again.
@@ -336,6 +350,8 @@ class Connection:
             return
         if answer is not None:
             call.reply(answer)
+        if quotas.active:
+            quotas.handled(call, monotonic() - call.started)
 
     def _refuse_version(self, api: Api, version: int, correlation_id: int) -> None:
         """An ApiVersions of an unknown version is answered in version 0; anything else Kafka cuts off, and so do we."""

@@ -57,6 +57,8 @@ NAMES = (
     "delete_acls",
     "describe_user_scram_credentials",
     "alter_user_scram_credentials",
+    "describe_client_quotas",
+    "alter_client_quotas",
     "add_partitions_to_txn",
     "add_offsets_to_txn",
     "end_txn",

@@ -45,22 +45,10 @@ def open_to_all(_: Broker, __: Call) -> Message | None:
     return None
 
 
-def amend(call: Call, change: Callable[[Message], None]) -> None:
-    """Lets `change` alter the reply before it goes out. Several are made in the order in which they were asked for."""
-    before = call.amend
-
-    def both(message: Message) -> None:
-        if before is not None:
-            before(message)
-        change(message)
-
-    call.amend = change if before is None else both
-
-
 def add_to(call: Call, field: str, entries: list[Message]) -> None:
     """Puts refusals beside what the handler answers. The reply's list may be another call's too: it is not changed."""
     if entries:
-        amend(call, lambda message: message.update({field: [*message.get(field, ()), *entries]}))
+        call.amend_reply(lambda message: message.update({field: [*message.get(field, ()), *entries]}))
 
 
 def split(entries: Iterable[Any], allowed: Callable[[Any], bool]) -> tuple[list[Any], list[Any]]:

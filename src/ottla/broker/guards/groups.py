@@ -13,7 +13,6 @@ from ottla.broker.guards.asking import (
     TRANSACTION_DENIED,
     Guard,
     add_to,
-    amend,
     may,
     may_cluster,
     may_group,
@@ -60,7 +59,7 @@ def consumer_heartbeat(broker: Broker, call: Call) -> Message | None:
     for name in body["subscribed_topic_names"] or ():
         if not may_topic(broker, call, Operation.DESCRIBE, name):
             return {"error_code": TOPIC_DENIED, "error_message": "Topic authorization failed."}
-    amend(call, lambda reply: _assign_known(broker, call, reply))
+    call.amend_reply(lambda reply: _assign_known(broker, call, reply))
     return None
 
 
@@ -106,7 +105,7 @@ def describe_groups(broker: Broker, call: Call) -> Message | None:
 
 
 def describe_consumer_groups(broker: Broker, call: Call) -> Message | None:
-    amend(call, lambda reply: _hide_topics(broker, call, reply))
+    call.amend_reply(lambda reply: _hide_topics(broker, call, reply))
     return _describe(broker, call, "group_ids")
 
 
@@ -124,7 +123,7 @@ def _describe(broker: Broker, call: Call, field: str) -> Message | None:
                     call, ResourceType.GROUP, answer["group_id"]
                 )
 
-    amend(call, operations)
+    call.amend_reply(operations)
     return None
 
 
@@ -153,7 +152,7 @@ def list_groups(broker: Broker, call: Call) -> Message | None:
             if may_group(broker, call, Operation.DESCRIBE, group["group_id"], quiet=True)
         ]
 
-    amend(call, visible)
+    call.amend_reply(visible)
     return None
 
 
@@ -222,7 +221,7 @@ def offset_fetch(broker: Broker, call: Call) -> Message | None:
     if call.version < GROUPS_FETCHED_SINCE:
         refusal = _fetch_refusal(broker, call, body)
         if refusal is None:
-            amend(call, lambda reply: _fetched(broker, call, body, reply))
+            call.amend_reply(lambda reply: _fetched(broker, call, body, reply))
         return refusal
     kept: list[Message] = []
     denied: list[Message] = []
@@ -239,7 +238,7 @@ def offset_fetch(broker: Broker, call: Call) -> Message | None:
         for answer in reply["groups"]:
             _fetched(broker, call, by_name[answer["group_id"]], answer)
 
-    amend(call, fetched)
+    call.amend_reply(fetched)
     add_to(call, "groups", denied)
     return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ottla.broker.broker import Broker
 from ottla.broker.connection import Call
-from ottla.broker.guards.asking import TOPIC_DENIED, add_to, amend, may_cluster, may_topic, topic_name
+from ottla.broker.guards.asking import TOPIC_DENIED, add_to, may_cluster, may_topic, topic_name
 from ottla.broker.security.authorizer import NO_OPERATIONS
 from ottla.broker.security.resources import CLUSTER_NAME, Operation, ResourceType
 from ottla.broker.wire.schema import NO_UUID, Message
@@ -18,15 +18,15 @@ def metadata(broker: Broker, call: Call) -> Message | None:
     asked = call.body["topics"]
     everything = asked is None or (call.version == 0 and not asked)
     if everything:
-        amend(call, lambda reply: _leave_out(broker, call, reply))
+        call.amend_reply(lambda reply: _leave_out(broker, call, reply))
     else:
         kept, denied = _describable(broker, call, asked)
         if not kept and not call.version:
             # An empty list means all topics in version 0: let them be listed, and show none of them.
-            amend(call, lambda reply: reply.update(topics=()))
+            call.amend_reply(lambda reply: reply.update(topics=()))
         call.body["topics"] = kept
         add_to(call, "topics", denied)
-    amend(call, lambda reply: _operations(broker, call, reply))
+    call.amend_reply(lambda reply: _operations(broker, call, reply))
     return None
 
 
@@ -81,7 +81,7 @@ def _cluster_operations(broker: Broker, call: Call, reply: Message) -> None:
 
 
 def describe_cluster(broker: Broker, call: Call) -> Message | None:
-    amend(call, lambda reply: _cluster_operations(broker, call, reply))
+    call.amend_reply(lambda reply: _cluster_operations(broker, call, reply))
     return None
 
 
@@ -98,5 +98,5 @@ def describe_topic_partitions(broker: Broker, call: Call) -> Message | None:
         return {"topics": denied}
     call.body["topics"] = [{"name": name} for name in allowed]
     add_to(call, "topics", denied)
-    amend(call, lambda reply: _operations(broker, call, reply))
+    call.amend_reply(lambda reply: _operations(broker, call, reply))
     return None

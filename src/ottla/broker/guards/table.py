@@ -87,10 +87,11 @@ def _behind(api: Api, handle: Handler) -> Handler:
     def run(broker: Broker, call: Call) -> Message | None:
         if guard is None:
             raise Unguarded(f"{api.name} has no guard (broker/guards/table.py)")
+        before = call.amend
         refusal = guard(broker, call)
         if refusal is None:
             return handle(broker, call)
-        call.amend = None
+        call.amend = before  # what the guard had in mind for the handler's reply
         return refusal
 
     return run

@@ -13,7 +13,6 @@ from ottla.broker.guards.asking import (
     TOPIC_MESSAGE,
     TRANSACTION_DENIED,
     add_to,
-    amend,
     may,
     may_cluster,
     may_topic,
@@ -157,7 +156,7 @@ def create_topics(broker: Broker, call: Call) -> Message | None:
             for wanted in denied
         ]
         add_to(call, "topics", answers)
-    amend(call, lambda reply: _hide_settings(broker, call, reply))
+    call.amend_reply(lambda reply: _hide_settings(broker, call, reply))
     return None
 
 

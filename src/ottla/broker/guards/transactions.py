@@ -10,7 +10,6 @@ from ottla.broker.guards.asking import (
     TOPIC_DENIED,
     TRANSACTION_DENIED,
     add_to,
-    amend,
     may,
     may_cluster,
     may_group,
@@ -118,7 +117,7 @@ def describe(broker: Broker, call: Call) -> Message | None:
                 if may_topic(broker, call, Operation.DESCRIBE, one["topic"], quiet=True)
             ]
 
-    amend(call, known)
+    call.amend_reply(known)
     answers = [{"transactional_id": one, "error_code": TRANSACTION_DENIED, **empty} for one in denied]
     add_to(call, "transaction_states", answers)
     return None
@@ -132,7 +131,7 @@ def list_all(broker: Broker, call: Call) -> Message | None:
             if _may_describe(broker, call, state["transactional_id"], quiet=True)
         ]
 
-    amend(call, visible)
+    call.amend_reply(visible)
     return None
 
 
