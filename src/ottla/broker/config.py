@@ -35,6 +35,8 @@ class BrokerConfig:
         cleaner_enable: Whether compaction runs.
         cleaner_backoff_ms: How often it looks for something to do.
         cleaner_dedupe_buffer_bytes: Memory for keys while it runs, counted as Kafka counts it (24 bytes a key).
+        checkpoint_interval_ms: How long a log may have grown before a checkpoint of it is written; a start after a crash
+            reads what lies behind it.
         scrub_bytes_per_second: How fast records that a start took on trust are checked afterwards; 0: when read only.
         group_initial_rebalance_delay_ms: How long a new group waits for more members. Kafka's default is 3000; here 0,
             since on one machine nobody wants to wait for the first record.
@@ -82,6 +84,7 @@ class BrokerConfig:
     cleaner_enable: bool = True
     cleaner_backoff_ms: int = 15_000
     cleaner_dedupe_buffer_bytes: int = 8 << 20
+    checkpoint_interval_ms: int = 30_000
     scrub_bytes_per_second: int = 64 << 20
     group_initial_rebalance_delay_ms: int = 0
     group_min_session_timeout_ms: int = 6_000

@@ -110,6 +110,7 @@ SETTINGS: dict[str, Setting] = {
     "log.cleaner.enable": Setting("cleaner_enable", boolean),
     "log.dir": Setting("data_dir", folder, before=1),
     "log.dirs": Setting("data_dir", folder),
+    "log.flush.offset.checkpoint.interval.ms": Setting("checkpoint_interval_ms", number(1)),
     "log.retention.bytes": Setting("retention_bytes", number(-1, INT64_MAX)),
     "log.retention.check.interval.ms": Setting("retention_check_interval_ms", number(1, INT64_MAX)),
     "log.retention.hours": Setting("retention_ms", number(-1, times=HOUR_MS), before=2),

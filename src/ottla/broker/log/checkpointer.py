@@ -22,7 +22,6 @@ from ottla.broker.log.segment import Segment
 logger = logging.getLogger("ottla.broker")
 
 INTERVAL_S = 1.0
-DUE_AFTER_S = 30.0
 DUE_AFTER_BYTES = 64 << 20
 AT_ONCE = 32
 
@@ -64,6 +63,7 @@ class Checkpointer:
         logs: Gives all logs there are.
         flush: Makes a log durable, then calls back in the event loop.
         post: Runs a function in the event loop's thread; callable from any thread.
+        due_after_s: A log that has changed is due so long afterwards.
     """
 
     def __init__(
@@ -71,10 +71,12 @@ class Checkpointer:
         logs: Callable[[], Iterable[PartitionLog]],
         flush: Callable[[PartitionLog, Callback], None],
         post: Callable[[Callback], None],
+        due_after_s: float,
     ) -> None:
         self._logs = logs
         self._flush = flush
         self._post = post
+        self._due_after_s = due_after_s
         self._dirty_since: dict[PartitionLog, tuple[float, int]] = {}
         self._jobs: queue.SimpleQueue[tuple[PartitionLog, _Job] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -87,7 +89,7 @@ class Checkpointer:
                 continue
             since, size = self._dirty_since.setdefault(log, (now, log.size))
             grown = log.size - size
-            if log.checkpoint_wanted or now - since >= DUE_AFTER_S or grown >= DUE_AFTER_BYTES:
+            if log.checkpoint_wanted or now - since >= self._due_after_s or grown >= DUE_AFTER_BYTES:
                 due.append((grown, log))
         for log in [log for log in self._dirty_since if log.deleted]:
             del self._dirty_since[log]

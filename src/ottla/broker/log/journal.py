@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ottla.broker.log.batch import crc_of
+from ottla.broker.log.lost_writes import has_gap
 from ottla.broker.log.segment import sync_file, sync_folder
 from ottla.errors import CorruptLog
 
@@ -138,6 +139,8 @@ class Journal:
         for later in range(position + 1, len(data) - _HEAD.size):
             stop = _intact_until(data, later)
             if stop is not None and stop > later + _HEAD.size + 1:
+                if has_gap(data[position:later], position):
+                    break  # written between two syncs, the later record reached the disk and the earlier did not
                 raise CorruptLog(
                     f"{self.path}, position {position}: a damaged record, and intact records follow (at {later}). "
                     f"Restore the file from a backup."

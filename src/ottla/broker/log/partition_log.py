@@ -71,6 +71,7 @@ class PartitionLog:
         self._stable = self._end
         self._dirty: set[Segment] = set()
         self._folder_dirty = False
+        self._sync_failure: OSError | None = None
 
     @property
     def high_watermark(self) -> int:
@@ -194,12 +195,23 @@ class PartitionLog:
     def _roll(self) -> Segment:
         if not self.segments:
             self.folder.mkdir(parents=True, exist_ok=True)
+        elif self._stable.offset < self.next_offset:
+            # What is written to the next file must not outlast what is still on its way to this one: after a power cut
+            # that would look like a lost file.
+            self._sync_before_roll()
         path = self.folder / Segment.file_name(self.next_offset)
         segment = Segment.create(path, self.next_offset, time.time())
         self._folder_dirty = True
         self.segments.append(segment)
         self._bases.append(segment.base_offset)
         return segment
+
+    def _sync_before_roll(self) -> None:
+        try:
+            self.segments[-1].sync()
+        except OSError as error:
+            self._sync_failure = error  # fatal: the next sync of the log tells the flusher, and the broker stops
+            raise
 
     # Durability (Syncable)
 
@@ -212,6 +224,8 @@ class PartitionLog:
         return self._end
 
     def sync(self) -> None:
+        if self._sync_failure is not None:
+            raise self._sync_failure
         while self._dirty:
             segment = self._dirty.pop()
             if not self.deleted:

@@ -21,6 +21,7 @@ from ottla.broker.log import checkpoint, swap
 from ottla.broker.log.batch import HEADER_SIZE, MAGIC, TRANSACTIONAL, BatchHeader, is_intact, read_header
 from ottla.broker.log.checkpoint import Checkpoint, SegmentState
 from ottla.broker.log.control import CONTROL_BATCH_SIZE, marker_of
+from ottla.broker.log.lost_writes import has_gap
 from ottla.broker.log.producers import Producers
 from ottla.broker.log.segment import SUFFIX, Segment, sync_folder
 from ottla.broker.log.transactions import Transactions
@@ -244,7 +245,9 @@ def _cut(segment: Segment, damage: str, folder: Path, later: list[int]) -> None:
     where = f"{segment.path}, position {segment.size}"
     tail = _read_from(segment.path, segment.size)
     survivor = _first_intact(tail, 1)
-    follows = f"position {segment.size + survivor}" if survivor is not None else ""
+    follows = ""
+    if survivor is not None and not has_gap(tail[:survivor], segment.size):
+        follows = f"position {segment.size + survivor}"
     for base in later:
         if not follows and _holds_records(folder, base):
             follows = Segment.file_name(base)
