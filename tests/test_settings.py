@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,47 @@ def test_services_in_ottla_toml_are_left_to_the_tools_that_read_them(tmp_path: P
 
 def test_variables_that_steer_tools_are_not_settings(tmp_path: Path) -> None:
     load_settings(directory=tmp_path, environ={"OTTLA_TRACEBACK": "1", "OTTLA_KAFKA_HOME": "/somewhere"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("OTTLA_HTTP__PORT", "70000", "http.port from environment: Expected `int` <= 65535"),
+        (
+            "OTTLA_LISTENER__COMMIT_INTERVAL_S",
+            "-1",
+            "listener.commit_interval_s from environment: Expected `float` >= 0",
+        ),
+        ("OTTLA_LISTENER__SESSION_TIMEOUT_S", "0", "listener.session_timeout_s from environment: Expected `float` > 0"),
+        ("OTTLA_KAFKA__TOPIC_PARTITIONS", "0", "kafka.topic_partitions from environment: Expected `int` >= 1"),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused(tmp_path: Path, variable: str, value: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        load_settings(directory=tmp_path, environ={variable: value})
+
+
+def test_the_profile_in_force_chooses_among_the_tables_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "ottla.toml").write_text(
+        '[kafka]\nbootstrap_servers = "base:1"\n[profiles.prod.kafka]\nbootstrap_servers = "prod:1"\n'
+    )
+    assert load_settings(directory=tmp_path, environ={}).kafka.bootstrap_servers == "base:1"
+    assert load_settings(directory=tmp_path, environ={"OTTLA_PROFILE": "prod"}).kafka.bootstrap_servers == "prod:1"
+    by_variable = {"OTTLA_PROFILE": "prod", "OTTLA_KAFKA__BOOTSTRAP_SERVERS": "variable:1"}
+    assert load_settings(directory=tmp_path, environ=by_variable).kafka.bootstrap_servers == "variable:1"
+
+
+def test_in_production_schemas_are_looked_up_unless_a_setting_says_otherwise(tmp_path: Path) -> None:
+    assert load_settings(directory=tmp_path, environ={}).registry.auto_register
+    assert not load_settings(directory=tmp_path, environ={"OTTLA_PROFILE": "prod"}).registry.auto_register
+    said = {"OTTLA_PROFILE": "prod", "OTTLA_REGISTRY__AUTO_REGISTER": "true"}
+    assert load_settings(directory=tmp_path, environ=said).registry.auto_register
+
+
+def test_a_profile_that_names_a_profile_or_holds_no_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ottla.toml").write_text("[profiles]\ndev = 1\n")
+    with pytest.raises(ConfigurationError, match="holds a table of settings for each profile"):
+        load_settings(directory=tmp_path, environ={})
+    (tmp_path / "ottla.toml").write_text('[profiles.dev]\nprofile = "prod"\n')
+    with pytest.raises(ConfigurationError, match="cannot name another profile"):
+        load_settings(directory=tmp_path, environ={})

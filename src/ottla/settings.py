@@ -1,6 +1,7 @@
 """Where configuration comes from and how it merges.
 
-Sources, strongest first: arguments given in code, environment variables, the `.env` file, `ottla.toml`, defaults.
+Sources, strongest first: arguments given in code, environment variables, the `.env` file, `ottla.toml` (first what
+stands under `[profiles.NAME]` for the profile in force, then the rest), what the profile itself implies, defaults.
 An environment variable names its place in the tree with two underscores: `OTTLA_KAFKA__BOOTSTRAP_SERVERS` is
 `kafka.bootstrap_servers`; a librdkafka property has dots where the variable has single underscores:
 `OTTLA_KAFKA__PROPERTIES__LINGER_MS` is `linger.ms`.
@@ -12,15 +13,20 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from ottla.errors import ConfigurationError
 
 PREFIX = "OTTLA_"
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
 class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,10 +44,10 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     bootstrap_servers: str = "127.0.0.1:9092"
     properties: dict[str, str | int | float | bool] = {}
-    topic_partitions: int = 3
+    topic_partitions: Count = 3
     topic_replication: int = -1
     create_topics: bool = True
-    publish_timeout_s: float = 30.0
+    publish_timeout_s: Positive = 30.0
 
 
 class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,24 +57,51 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
         url: Its address.
         auto_register: True registers a schema on first publish (development); False only looks it up (production).
         timeout_s: How long one request may take.
+        basic_auth: `user:password`, where it asks for that.
+        bearer_token: A token, where it asks for that.
+        authorities: A PEM file with the authorities to trust over HTTPS; None: those that Python trusts.
+        client_certificate: A PEM file with certificate and key, where it asks for one.
     """
 
     url: str = "http://127.0.0.1:8081"
+    basic_auth: str | None = None
+    bearer_token: str | None = None
+    authorities: str | None = None
+    client_certificate: str | None = None
     auto_register: bool = True
-    timeout_s: float = 5.0
+    timeout_s: Positive = 5.0
+
+
+class SerdeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How events are written.
+
+    Attributes:
+        format: `avro`, `json` or `protobuf`, for events whose `@event` names no format.
+    """
+
+    format: Literal["avro", "json", "protobuf"] = "avro"
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The service's own database: an SQLAlchemy URL, or None if it has none."""
+    """The service's own database.
+
+    Attributes:
+        url: An SQLAlchemy URL; None if the service has no database.
+    """
 
     url: str | None = None
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a service listens for HTTP (its API, health and metrics). Port 0 picks a free one."""
+    """Where a service listens for HTTP: its API, health and metrics.
+
+    Attributes:
+        host: The address.
+        port: 0 picks a free one.
+    """
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Port = 8000
 
 
 class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,26 +124,32 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
         transaction_timeout_s: ... and the broker undoes what was not committed for so long, because the service died.
     """
 
-    commit_interval_s: float = 0.5
-    fetch_min_bytes: int = 1
-    fetch_wait_s: float = 0.5
-    batch_records: int = 1000
-    buffered_records_max: int = 2000
-    drain_timeout_s: float = 10.0
-    session_timeout_s: float = 45.0
-    max_poll_interval_s: float = 300.0
-    sync_threads: int | None = None
-    transaction_interval_s: float = 0.1
-    transaction_records_max: int = 10_000
-    transaction_timeout_s: float = 10.0
+    commit_interval_s: Seconds = 0.5
+    fetch_min_bytes: Count = 1
+    fetch_wait_s: Seconds = 0.5
+    batch_records: Count = 1000
+    buffered_records_max: Count = 2000
+    drain_timeout_s: Seconds = 10.0
+    session_timeout_s: Positive = 45.0
+    max_poll_interval_s: Positive = 300.0
+    sync_threads: Count | None = None
+    transaction_interval_s: Positive = 0.1
+    transaction_records_max: Count = 10_000
+    transaction_timeout_s: Positive = 10.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be configured. Built by `load_settings`, or by hand in a test."""
+    """Everything that can be configured. Built by `load_settings`, or by hand in a test.
+
+    Attributes:
+        profile: `dev`, `test` or `prod`. In `prod`, schemas are looked up and not registered, unless
+            `registry.auto_register` says otherwise.
+    """
 
     profile: Literal["dev", "test", "prod"] = "dev"
     kafka: KafkaSettings = KafkaSettings()
     registry: RegistrySettings = RegistrySettings()
+    serde: SerdeSettings = SerdeSettings()
     database: DatabaseSettings = DatabaseSettings()
     http: HttpSettings = HttpSettings()
     listener: ListenerSettings = ListenerSettings()
@@ -118,6 +157,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 # Tables of ottla.toml that other parts read for themselves.
 FOREIGN_TABLES = frozenset({"services"})
+PROFILES = "profiles"
+
+IMPLIED: dict[str, dict[str, Any]] = {"prod": {"registry": {"auto_register": False}}}
+"""What a profile changes by itself."""
+
+Tree = dict[str, Any]
+
+
+class Given(msgspec.Struct, frozen=True):
+    """One setting as one source gives it. The last of several wins."""
+
+    source: str
+    value: Any
 
 
 def load_settings(
@@ -137,17 +189,37 @@ def load_settings(
         ConfigurationError: A value does not fit, or a key is unknown. The message lists every fault and its source.
     """
     faults: list[str] = []
-    sources = [*_outer_sources(directory, environ, faults), ("arguments", dict(overrides or {}))]
-    merged = _merge(Settings, sources, "", faults)
+    merged = _merge(Settings, _sources(overrides, directory, environ, faults), "", faults)
     if faults:
         raise ConfigurationError("configuration is not usable:\n" + "\n".join(f"  - {fault}" for fault in faults))
     settings: Settings = merged
     return settings
 
 
+def origins(
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    directory: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, list[Given]]:
+    """Where each setting's value comes from: its dotted name to what the sources say, the one that wins last.
+
+    Every setting is there, with its default first. Sources that cannot be read say nothing; `load_settings` tells.
+    """
+    found: dict[str, list[Given]] = {}
+    sources = _sources(overrides, directory, environ, [])
+    for source, tree in [("default", _defaults(Settings())), *sources]:
+        for name, value in _leaves(tree, ""):
+            if source == "default" or name in found or ".properties." in name:
+                found.setdefault(name, []).append(Given(source, value))
+    return found
+
+
 def is_configured(setting: str, *, directory: Path | None = None, environ: Mapping[str, str] | None = None) -> bool:
     """Whether the environment, `.env` or `ottla.toml` says anything about a setting (`"kafka.bootstrap_servers"`)."""
-    for _source, tree in _outer_sources(directory, environ, []):
+    for source, tree in _sources(None, directory, environ, []):
+        if source.startswith(_BY_PROFILE):
+            continue
         node: Any = tree
         for step in setting.split("."):
             node = node.get(step) if isinstance(node, dict) else None
@@ -156,16 +228,51 @@ def is_configured(setting: str, *, directory: Path | None = None, environ: Mappi
     return False
 
 
-def _outer_sources(
-    directory: Path | None, environ: Mapping[str, str] | None, faults: list[str]
-) -> list[tuple[str, dict[str, Any]]]:
-    """What is set outside of the code, weakest first."""
+_BY_PROFILE = "profile "
+
+
+def _sources(
+    overrides: Mapping[str, Any] | None, directory: Path | None, environ: Mapping[str, str] | None, faults: list[str]
+) -> list[tuple[str, Tree]]:
+    """All that is set anywhere, weakest first."""
     folder = directory or Path.cwd()
-    return [
-        ("ottla.toml", _from_toml(folder / "ottla.toml", faults)),
+    toml = _from_toml(folder / "ottla.toml", faults)
+    profiles = toml.pop(PROFILES, {})
+    stronger = [
         (".env", _from_variables(_dotenv(folder / ".env"))),
         ("environment", _from_variables(os.environ if environ is None else environ)),
+        ("arguments", dict(overrides or {})),
     ]
+    profile = next((tree["profile"] for _, tree in reversed([("", toml), *stronger]) if "profile" in tree), "dev")
+    return [
+        (f"{_BY_PROFILE}{profile}", IMPLIED.get(profile, {})),
+        ("ottla.toml", toml),
+        (f"ottla.toml [{PROFILES}.{profile}]", _profile_table(profiles, profile, faults)),
+        *stronger,
+    ]
+
+
+def _profile_table(profiles: Any, profile: str, faults: list[str]) -> Tree:
+    table = profiles.get(profile, {}) if isinstance(profiles, dict) else None
+    if not isinstance(table, dict):
+        faults.append(f"ottla.toml: [{PROFILES}] holds a table of settings for each profile: [{PROFILES}.prod.kafka]")
+        return {}
+    if "profile" in table:
+        faults.append(f"ottla.toml [{PROFILES}.{profile}]: a profile cannot name another profile")
+    return {name: value for name, value in table.items() if name != "profile"}
+
+
+def _defaults(settings: msgspec.Struct) -> Tree:
+    tree: Tree = msgspec.structs.asdict(settings)
+    return {n: _defaults(v) if isinstance(v, msgspec.Struct) else v for n, v in tree.items()}
+
+
+def _leaves(tree: Tree, path: str) -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and (value or name != "properties"):
+            yield from _leaves(dict(value), f"{path}{name}.")
+        elif not isinstance(value, Mapping):
+            yield f"{path}{name}", value
 
 
 def _from_toml(path: Path, faults: list[str]) -> dict[str, Any]:

@@ -1,0 +1,114 @@
+"""`ottla config`: settings, their sources, and what is not shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ottla import Settings
+from ottla.cli.config import HIDDEN, help_of, hide, variable
+from ottla.settings import load_settings
+from tests.cli.conftest import Ottla
+
+TOML = """
+profile = "prod"
+[kafka]
+bootstrap_servers = "base:9092"
+topic_partitions = 6
+[profiles.prod.kafka]
+bootstrap_servers = "prod:9092"
+[profiles.dev.kafka]
+bootstrap_servers = "dev:9092"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "ottla.toml").write_text(TOML)
+    return tmp_path
+
+
+def test_each_setting_is_shown_with_its_source(ottla: Ottla, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTTLA_HTTP__PORT", "9000")
+    shown = {
+        one["name"]: (one["value"], one["source"]) for one in ottla("config", "show", "--json").document["settings"]
+    }
+    assert shown["kafka.bootstrap_servers"] == ("prod:9092", "ottla.toml [profiles.prod]")
+    assert shown["kafka.topic_partitions"] == (6, "ottla.toml")
+    assert shown["registry.auto_register"] == (False, "profile prod")
+    assert shown["http.port"] == ("9000", "environment")
+    assert shown["http.host"] == ("127.0.0.1", "default")
+    changed = ottla("config", "show", "--changed").out
+    assert "http.port" in changed
+    assert "http.host" not in changed
+
+
+def test_a_setting_is_explained_source_by_source(ottla: Ottla, folder: Path) -> None:
+    told = ottla("config", "explain", "kafka.bootstrap_servers", "-b", "here:9092").out.splitlines()
+    assert told == [
+        "kafka.bootstrap_servers = here:9092",
+        "  `host:port`, several with commas.",
+        "  environment variable: OTTLA_KAFKA__BOOTSTRAP_SERVERS",
+        "  default: 127.0.0.1:9092",
+        "  ottla.toml: base:9092",
+        "  ottla.toml [profiles.prod]: prod:9092",
+        "  arguments: here:9092  <- in force",
+    ]
+
+
+def test_an_unknown_setting_is_told_with_the_one_that_was_meant(ottla: Ottla) -> None:
+    outcome = ottla("config", "explain", "kafka.bootstrap_server")
+    assert outcome.status == 1
+    assert "did you mean 'kafka.bootstrap_servers'?" in outcome.err
+
+
+def test_secrets_are_not_shown(ottla: Ottla, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTTLA_KAFKA__PROPERTIES__SASL_PASSWORD", "tiger")
+    monkeypatch.setenv("OTTLA_DATABASE__URL", "postgresql://scott:tiger@db/orders")
+    for arguments in (["show"], ["show", "--json"], ["explain", "kafka.properties.sasl.password"]):
+        assert "tiger" not in ottla("config", *arguments).out
+    assert "postgresql://(hidden)@db/orders" in ottla("config", "show").out
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "kafka.properties.sasl.password",
+        "kafka.properties.ssl.key.pem",
+        "kafka.properties.ssl.keystore.password",
+        "kafka.properties.sasl.oauthbearer.client.secret",
+        "registry.bearer_token",
+        "registry.basic_auth",
+    ],
+)
+def test_what_is_secret_by_its_name_is_hidden(name: str) -> None:
+    assert hide(name, "tiger") == HIDDEN
+
+
+def test_a_private_key_is_hidden_wherever_it_stands() -> None:
+    assert hide("kafka.properties.x", "-----BEGIN PRIVATE KEY-----") == HIDDEN
+    assert hide("kafka.properties.sasl.oauthbearer.token.endpoint.url", "https://idp/token") == "https://idp/token"
+
+
+def test_every_setting_has_a_help_text_and_a_variable_that_sets_it() -> None:
+    def leaves(kind: type, path: str) -> list[tuple[str, msgspec.structs.FieldInfo]]:
+        found = []
+        for field in msgspec.structs.fields(kind):
+            if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+                found += leaves(field.type, f"{path}{field.name}.")
+            elif field.name != "properties":
+                found.append((f"{path}{field.name}", field))
+        return found
+
+    for name, field in leaves(Settings, ""):
+        assert help_of(name), name
+        value = "false" if field.type is bool else "test" if name == "profile" else "json"
+        if name.rpartition("_")[2] in ("s", "bytes", "records", "max", "threads", "partitions", "replication"):
+            value = "7"
+        value = "7" if name == "http.port" else value
+        node = load_settings(environ={variable(name): value})
+        for step in name.split("."):
+            node = getattr(node, step)
+        assert str(node).lower() in (value, f"{value}.0"), name
