@@ -37,17 +37,21 @@ class State:
 
     @contextmanager
     def change(self) -> Iterator[None]:
-        """Keeps all that is done within, or nothing if an exception leaves it."""
+        """Keeps all that is done within, or nothing if an exception leaves it.
+
+        What was noted before (when the group was made of a classic one) is part of the change.
+        """
         kept = (self.epoch, self.assignment_epoch, self.topics_digest)
-        maps = [dict(self.members), dict(self.static), dict(self.target), dict(self.holders)]
-        self.entries = []
+        maps = (dict(self.members), dict(self.static), dict(self.target), dict(self.holders))
+        noted = list(self.entries)
         try:
             yield
         except BaseException:
             self.epoch, self.assignment_epoch, self.topics_digest = kept
-            self.members, self.static, self.target, self.holders = maps  # type: ignore[assignment]
-            self.entries = []
+            self.members, self.static, self.target, self.holders = maps
+            self.entries = noted
             raise
+        self.entries = []
 
     def put(self, member: ConsumerMember) -> None:
         """Adds a member, or puts it in the place of the one with its id."""
