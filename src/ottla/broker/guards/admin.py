@@ -84,3 +84,19 @@ def quota_refusal(call: Call) -> Message:
             for entry in call.body["entries"]
         ]
     }
+
+
+def election_refusal(call: Call) -> Message:
+    """ElectLeaders answers for each partition; version 0 has no other place for an error."""
+    return {
+        "error_code": CLUSTER_DENIED,
+        "replica_election_results": [
+            {
+                "topic": topic["topic"],
+                "partition_result": [
+                    {"partition_id": index, "error_code": CLUSTER_DENIED} for index in topic["partitions"]
+                ],
+            }
+            for topic in call.body["topic_partitions"] or ()
+        ],
+    }

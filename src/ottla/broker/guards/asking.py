@@ -65,4 +65,4 @@ def topic_name(broker: Broker, name: str | None, topic_id: bytes | None) -> str 
     if topic_id is not None and any(topic_id):
         topic = broker.catalog.by_id.get(topic_id)
         return topic.name if topic else None
-    return name
+    return name or None

@@ -46,7 +46,7 @@ GUARDS: dict[str, Guard] = {
     "SaslAuthenticate": open_to_all,
     "CreatePartitions": topics.create_partitions,
     "DeleteGroups": groups.delete_groups,
-    "ElectLeaders": admin.cluster(Operation.ALTER),
+    "ElectLeaders": admin.cluster(Operation.ALTER, admin.election_refusal),
     "IncrementalAlterConfigs": admin.settings(Operation.ALTER_CONFIGS, "responses"),
     "AlterPartitionReassignments": admin.cluster(Operation.ALTER),
     "ListPartitionReassignments": admin.cluster(Operation.DESCRIBE),
