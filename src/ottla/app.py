@@ -19,7 +19,7 @@ from ottla.errors import (
     RegistryRejected,
     RegistryUnavailable,
 )
-from ottla.events import event_type, new_event_id, schema_text
+from ottla.events import event_type, new_event_id
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import RecordMetadata
 from ottla.kafka.topics import ServiceTopics
@@ -39,7 +39,7 @@ from ottla.listeners.transaction import OpenTransaction
 from ottla.observability.health import Health
 from ottla.observability.metrics import Metrics
 from ottla.observability.routes import routes
-from ottla.registry.client import RegistryClient
+from ottla.registry.client import client_for
 from ottla.serde.deserializer import Deserializer
 from ottla.serde.serializer import Serializer
 from ottla.settings import Settings, load_settings
@@ -262,13 +262,13 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
+        registry = client_for(settings.registry)
+        serializer = Serializer(registry, auto_register=settings.registry.auto_register, format=settings.serde.format)
         for event in (*self._events, *(event for listener in self._listeners for event in listener.events)):
-            schema_text(event.cls)  # A field without a schema is told now, not with the first record.
+            serializer.schema_text(event.cls)  # A field without a schema is told now, not with the first record.
         for hook in self._starting:
             await _run(hook)
-        registry = RegistryClient(settings.registry.url, timeout=settings.registry.timeout_s)
         producer = self._producer = Producer(settings.kafka, client_id=self.name)
-        serializer = Serializer(registry, auto_register=settings.registry.auto_register)
         self._topics = ServiceTopics(settings.kafka, self._log)
         self._outputs = Outputs(serializer, self._topics, self.name)
         self._registry = registry

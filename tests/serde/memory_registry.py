@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ottla.errors import RegistryRejected, RegistryUnavailable
+from ottla.serde.registry import Registered
 
 
 class MemoryRegistry:
@@ -10,33 +11,42 @@ class MemoryRegistry:
 
     def __init__(self) -> None:
         self.schemas: list[str] = []
+        self.kinds: list[str] = []
+        self.guids: dict[str, int] = {}
         self.subjects: dict[str, list[int]] = {}
         self.calls: list[tuple[str, object]] = []
         self.down = False
         self.refuse: RegistryRejected | None = None
 
-    def add(self, schema: str) -> int:
+    def add(self, schema: str, kind: str = "AVRO") -> int:
         """The id of a schema, as if somebody else had registered it."""
         if schema not in self.schemas:
             self.schemas.append(schema)
+            self.kinds.append(kind)
         return self.schemas.index(schema) + 1
 
-    def register(self, subject: str, schema: str) -> int:
+    def register(self, subject: str, schema: str, kind: str = "AVRO") -> int:
         self._asked("register", subject)
-        schema_id = self.add(schema)
+        schema_id = self.add(schema, kind)
         self.subjects.setdefault(subject, []).append(schema_id)
         return schema_id
 
-    def lookup(self, subject: str, schema: str) -> int:
+    def lookup(self, subject: str, schema: str, kind: str = "AVRO") -> int:
         self._asked("lookup", subject)
         if schema in self.schemas and self.schemas.index(schema) + 1 in self.subjects.get(subject, []):
             return self.schemas.index(schema) + 1
         raise RegistryRejected(f"no such schema under {subject}", status=404, code=40403)
 
-    def schema(self, schema_id: int) -> str:
+    def id_of_guid(self, guid: str) -> int:
+        self._asked("guid", guid)
+        if guid in self.guids:
+            return self.guids[guid]
+        raise RegistryRejected(f"no schema {guid}", status=404, code=40403)
+
+    def registered(self, schema_id: int) -> Registered:
         self._asked("schema", schema_id)
         if 1 <= schema_id <= len(self.schemas):
-            return self.schemas[schema_id - 1]
+            return Registered(self.kinds[schema_id - 1], self.schemas[schema_id - 1])
         raise RegistryRejected(f"no schema {schema_id}", status=404, code=40403)
 
     def _asked(self, call: str, argument: object) -> None:

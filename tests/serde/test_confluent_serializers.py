@@ -11,6 +11,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 from ottla.events.schema import schema_text
 from ottla.serde import Deserializer, Serializer
+from ottla.serde.registry import Registered
 from tests.serde import oracle
 from tests.serde.memory_registry import MemoryRegistry
 from tests.serde.samples import WIDE, Wide
@@ -31,11 +32,11 @@ class Bridged(MemoryRegistry):
         super().__init__()
         self.client = client
 
-    def register(self, subject: str, schema: str) -> int:
-        return int(self.client.register_schema(subject, Schema(schema, "AVRO")))
+    def register(self, subject: str, schema: str, kind: str = "AVRO") -> int:
+        return int(self.client.register_schema(subject, Schema(schema, kind)))
 
-    def schema(self, schema_id: int) -> str:
-        return str(self.client.get_schema(schema_id).schema_str)
+    def registered(self, schema_id: int) -> Registered:
+        return Registered("AVRO", str(self.client.get_schema(schema_id).schema_str))
 
 
 def test_ottla_reads_what_confluents_serializer_writes(client: Any) -> None:

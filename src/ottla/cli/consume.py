@@ -108,8 +108,8 @@ def _first(info: PartitionInfo, offset: int | None, from_beginning: bool) -> int
 
 
 def avro_decoder(settings: Settings) -> Callable[[bytes], tuple[int, Any]]:
-    from ottla.registry.client import RegistryClient
+    from ottla.registry.client import client_for
     from ottla.serde import Deserializer, wire
 
-    deserializer = Deserializer(RegistryClient(settings.registry.url, timeout=settings.registry.timeout_s))
+    deserializer = Deserializer(client_for(settings.registry))
     return lambda value: (wire.schema_id(value), deserializer.decode_to_dict(value))

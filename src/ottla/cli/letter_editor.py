@@ -45,10 +45,10 @@ def edited_value(
 def _encoder(settings: Settings, data: bytes, schema_of: str | None) -> Callable[[str], bytes]:
     from ottla.cli.avro_json import encode_json
     from ottla.errors import EncodeError
-    from ottla.registry.client import RegistryClient
+    from ottla.registry.client import client_for
     from ottla.serde import wire
 
-    registry = RegistryClient(settings.registry.url, timeout=settings.registry.timeout_s)
+    registry = client_for(settings.registry)
     if schema_of is not None:
         _version, schema_id, text = registry.latest(schema_of)
     else:

@@ -145,12 +145,10 @@ def _avro_encoder(settings: Settings, subject: str) -> Callable[[str], bytes]:
     """Turns JSON text into Avro in Confluent's wire form, by the newest schema of `subject`."""
     from ottla.cli.avro_json import encode_json
     from ottla.errors import EncodeError
-    from ottla.registry.client import RegistryClient
+    from ottla.registry.client import client_for
     from ottla.serde import wire
 
-    _version, schema_id, text = RegistryClient(settings.registry.url, timeout=settings.registry.timeout_s).latest(
-        subject
-    )
+    _version, schema_id, text = client_for(settings.registry).latest(subject)
     schema = json.loads(text)
 
     def encode(value: str) -> bytes:

@@ -44,3 +44,20 @@ class FormerNames:
         for name in names:
             check_avro_name(name, "FormerNames:")
         object.__setattr__(self, "names", names)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldNumber:
+    """The number of a field in Protobuf: `Annotated[str, FieldNumber(7)]`. Other formats take no notice.
+
+    Without it fields are numbered in their order, which is fine until one is removed or moved. For a union the numbers
+    from this one on belong to its types.
+    """
+
+    number: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number < 2**29 or 19000 <= self.number <= 19999:
+            raise EventDefinitionError(
+                f"FieldNumber({self.number}): Protobuf's numbers go from 1 to {2**29 - 1}, without 19000 to 19999"
+            )

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ottla.errors import EventDefinitionError
 from ottla.events.fields import field_names, is_record_class
 from ottla.events.names import check_full_name, check_topic
 
 T = TypeVar("T")
+
+Format = Literal["avro", "json", "protobuf"]
 
 _ATTRIBUTE = "__ottla_event__"
 
@@ -26,12 +28,14 @@ class EventType:
         key: The field whose value is the partition key; None for events without a key.
         name: The full name on the wire (`"shop.OrderCreated"`), never the Python module path, so that a class can
             move between modules while old events stay readable.
+        format: What its events are written in; None leaves it to the setting `serde.format`.
     """
 
     cls: type
     topic: str
     key: str | None
     name: str
+    format: Format | None = None
 
     def key_of(self, obj: object) -> bytes | None:
         """The record key of an event: its key field as UTF-8 text; None if there is no key field or it is None.
@@ -51,7 +55,12 @@ class EventType:
 
 
 def event(
-    topic: str, *, key: str | None = None, name: str | None = None, namespace: str | None = None
+    topic: str,
+    *,
+    key: str | None = None,
+    name: str | None = None,
+    namespace: str | None = None,
+    format: Format | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declares a dataclass, msgspec.Struct, pydantic v2 model or attrs class as an event type.
 
@@ -62,6 +71,7 @@ def event(
         key: The field whose value becomes the record key: events with the same key stay in order.
         name: The event type's name on the wire; default: the class's name.
         namespace: What the name is qualified with (`"shop"` gives `"shop.OrderCreated"`); nested records share it.
+        format: "avro", "json" or "protobuf"; None leaves it to the setting `serde.format` (Avro if that says nothing).
 
     Raises:
         EventDefinitionError: The class has no fields Ottla can read, `key` is none of them, or a name is not allowed.
@@ -80,7 +90,9 @@ def event(
         names = field_names(cls)
         if key is not None and key not in names:
             raise EventDefinitionError(f"{where}: key {key!r} is not a field. Its fields: {', '.join(names) or 'none'}")
-        setattr(cls, _ATTRIBUTE, EventType(cls, topic, key, full_name))
+        if format not in (None, "avro", "json", "protobuf"):
+            raise EventDefinitionError(f'{where}: format {format!r} is none of "avro", "json", "protobuf"')
+        setattr(cls, _ATTRIBUTE, EventType(cls, topic, key, full_name, format))
         return cls
 
     return declare

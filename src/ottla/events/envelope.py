@@ -37,10 +37,9 @@ class Envelope(msgspec.Struct, frozen=True):
 # RFC 3339 between quotes, eight times faster than isoformat().
 _quoted_time = msgspec.json.Encoder().encode
 _SPEC_VERSION = ("ce_specversion", b"1.0")
-_CONTENT_TYPE = ("content-type", b"application/avro")
 
 
-def envelope_headers(env: Envelope) -> list[tuple[str, bytes]]:
+def envelope_headers(env: Envelope, content_type: bytes = b"application/avro") -> list[tuple[str, bytes]]:
     """The record headers that carry an envelope.
 
     Raises:
@@ -57,7 +56,7 @@ def envelope_headers(env: Envelope) -> list[tuple[str, bytes]]:
         ("ce_type", env.type.encode()),
         ("ce_source", env.source.encode()),
         ("ce_time", _quoted_time(time)[1:-1]),
-        _CONTENT_TYPE,
+        ("content-type", content_type),
         ("ce_correlationid", env.correlation_id.encode()),
     ]
     if env.causation_id is not None:

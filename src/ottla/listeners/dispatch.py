@@ -57,6 +57,8 @@ class Dispatcher:
             return None
         topic = message.topic()
         try:
+            if value[:5] not in self._seen:
+                value = self._deserializer.framed(value, message.headers())
             name = self._deserializer.record_name(value)
             found = self._routes.get((topic, name))
             if found is not None:

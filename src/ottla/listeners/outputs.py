@@ -33,6 +33,7 @@ class Outputs:
         self._serializer = serializer
         self._topics = topics
         self._introduced: set[type] = set()
+        self._content_types: dict[type, bytes] = {}
         self._service = service
         self._source = f"/{service}"
 
@@ -88,10 +89,16 @@ class Outputs:
             topic=kind.topic,
             key=kind.key_of(event) if key is None else key,
             value=self._serializer.encode(event, kind.topic),
-            headers=[*envelope_headers(envelope), *(headers or ())],
+            headers=[*envelope_headers(envelope, self._content_type(kind.cls)), *(headers or ())],
         )
         self._introduced.add(kind.cls)
         return outgoing
+
+    def _content_type(self, cls: type) -> bytes:
+        found = self._content_types.get(cls)
+        if found is None:
+            found = self._content_types[cls] = self._serializer.content_type(cls)
+        return found
 
 
 def _require_event(returned: Any, handler: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NoReturn, TypeVar
 
 from ottla.errors import DecodeError, RegistryRejected
 from ottla.serde import wire
-from ottla.serde.avro import Decoder, decoder, generic_decoder, schema_name
-from ottla.serde.registry import SchemaRegistry
+from ottla.serde.formats import Decoder, format_of_kind
+from ottla.serde.registry import Registered, SchemaRegistry
 
 T = TypeVar("T")
 
@@ -32,11 +33,13 @@ class Deserializer:
         self._names: dict[bytes, str] = {}
         self._decoders: dict[type, dict[bytes, Decoder]] = {}
         self._generic: dict[bytes, Decoder] = {}
+        self._ids: dict[bytes, int] = {}
 
     def record_name(self, value: bytes) -> str:
         """The full name of the record type a value was written as (`"shop.OrderCreated"`).
 
-        A lookup by the value's first five bytes, once the schema is known.
+        A lookup by the value's first five bytes, once the schema is known (for Protobuf, whose files have several
+        messages, also a look at which message it is).
 
         Raises:
             DecodeError: The value is None or not in wire form, or the registry knows no such schema.
@@ -47,11 +50,38 @@ class Deserializer:
         except (KeyError, TypeError):
             schema_id = wire.schema_id(value)
             try:
-                name = schema_name(self._schema(schema_id))
+                written = self._schema(schema_id)
+                chosen = format_of_kind(written.kind)
+                name = chosen.record_name(written, value)
             except DecodeError as error:
                 _raise(error, schema_id)
-            self._names[value[:5]] = name
+            if chosen.one_type:
+                self._names[value[:5]] = name
             return name
+
+    def framed(self, value: bytes, headers: Iterable[tuple[str, bytes | None]] | None, *, key: bool = False) -> bytes:
+        """A value whose schema is named in a header, in the usual wire form; any other value as it is.
+
+        The header `__value_schema_id` (for keys `__key_schema_id`) holds a one and the schema's 16-byte GUID, or a zero
+        and its id; then, for Protobuf, which message it is.
+
+        Raises:
+            DecodeError: The header is none of these, or the registry knows no such schema.
+            RegistryUnavailable, RegistryRejected: The schema could not be asked for.
+        """
+        named = next((found for name, found in headers or () if name == wire.header(key=key) and found), None)
+        if named is None:
+            return value
+        reference, rest = wire.split_header(named)
+        if isinstance(reference, int):
+            return wire.frame(reference, rest + value)
+        guid = reference.bytes
+        if guid not in self._ids:
+            try:
+                self._ids[guid] = self._registry.id_of_guid(str(reference))
+            except RegistryRejected as error:
+                self._unknown(error, f"GUID {reference}")
+        return wire.frame(self._ids[guid], rest + value)
 
     def decode(self, value: bytes, cls: type[T]) -> T:
         """The event in a value, as an instance of a class.
@@ -84,7 +114,8 @@ class Deserializer:
         except (KeyError, TypeError):
             schema_id = wire.schema_id(value)
             try:
-                decode = generic_decoder(self._schema(schema_id))
+                written = self._schema(schema_id)
+                decode = format_of_kind(written.kind).generic_decoder(written)
             except DecodeError as error:
                 _raise(error, schema_id)
             self._generic[value[:5]] = decode
@@ -96,22 +127,26 @@ class Deserializer:
     def _decoder(self, value: bytes, cls: type) -> Decoder:
         schema_id = wire.schema_id(value)
         try:
-            decode = decoder(self._schema(schema_id), cls)
+            written = self._schema(schema_id)
+            decode = format_of_kind(written.kind).decoder(written, cls)
         except DecodeError as error:
             _raise(error, schema_id)
         self._decoders.setdefault(cls, {})[value[:5]] = decode
         return decode
 
-    def _schema(self, schema_id: int) -> str:
+    def _schema(self, schema_id: int) -> Registered:
         try:
-            return self._registry.schema(schema_id)
+            return self._registry.registered(schema_id)
         except RegistryRejected as error:
-            if error.status == 404 or error.code in _UNKNOWN_SCHEMA:
-                raise DecodeError(
-                    "the schema registry knows no schema with this id, so the value cannot be read. "
-                    "It was written with another registry, or the schema was deleted"
-                ) from error
-            raise
+            self._unknown(error, "id")
+
+    def _unknown(self, error: RegistryRejected, named: str) -> NoReturn:
+        if error.status == 404 or error.code in _UNKNOWN_SCHEMA:
+            raise DecodeError(
+                f"the schema registry knows no schema with this {named}, so the value cannot be read. "
+                "It was written with another registry, or the schema was deleted"
+            ) from error
+        raise error
 
 
 def _raise(error: DecodeError, schema_id: int) -> NoReturn:

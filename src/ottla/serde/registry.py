@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A schema as the registry has it.
+
+    Attributes:
+        kind: AVRO, JSON or PROTOBUF.
+        text: Its text.
+        references: The texts of the schemas it refers to, and that those refer to, by the names used for them; what a
+            schema refers to stands before it.
+    """
+
+    kind: str
+    text: str
+    references: Mapping[str, str] = field(default_factory=dict)
 
 
 class SchemaRegistry(Protocol):
@@ -18,14 +36,18 @@ class SchemaRegistry(Protocol):
       remembered.
     """
 
-    def register(self, subject: str, schema: str) -> int:
-        """The id of an Avro schema (JSON text) under a subject, registering it if it is not there yet."""
+    def register(self, subject: str, schema: str, kind: str = "AVRO") -> int:
+        """The id of a schema under a subject, registering it if it is not there yet."""
         ...
 
-    def lookup(self, subject: str, schema: str) -> int:
-        """The id of an Avro schema that is already registered under a subject; `RegistryRejected` (40403) if not."""
+    def lookup(self, subject: str, schema: str, kind: str = "AVRO") -> int:
+        """The id of a schema that is already registered under a subject; `RegistryRejected` (40403) if not."""
         ...
 
-    def schema(self, schema_id: int) -> str:
-        """The schema with an id, as JSON text; `RegistryRejected` (40403) if there is none."""
+    def registered(self, schema_id: int) -> Registered:
+        """The schema with an id; `RegistryRejected` (40403) if there is none."""
+        ...
+
+    def id_of_guid(self, guid: str) -> int:
+        """The id of the schema with a globally unique id; `RegistryRejected` (40403) if there is none."""
         ...

@@ -6,9 +6,8 @@ from typing import Any
 
 from ottla.events.declaration import declared_event
 from ottla.events.derivation import record_shape
-from ottla.events.schema import schema_text
 from ottla.serde import wire
-from ottla.serde.avro import Encoder, encoder
+from ottla.serde.formats import Encoder, FormatName, format_of_class
 from ottla.serde.registry import SchemaRegistry
 
 
@@ -21,10 +20,12 @@ class Serializer:
     Args:
         registry: Where schemas are registered.
         auto_register: Register schemas that are not there yet; with False they must be there already.
+        format: What classes are written in that name no format themselves.
     """
 
-    def __init__(self, registry: SchemaRegistry, *, auto_register: bool = True) -> None:
+    def __init__(self, registry: SchemaRegistry, *, auto_register: bool = True, format: FormatName = "avro") -> None:
         self._registry = registry
+        self._format: FormatName = format
         self._auto_register = auto_register
         # topic -> class -> (wire prefix, encoder). Two threads may both fill an entry; they get the same id.
         self._ready: dict[str, dict[type, tuple[bytes, Encoder]]] = {}
@@ -53,12 +54,25 @@ class Serializer:
         Raises:
             EventDefinitionError, RegistryUnavailable, RegistryRejected: As `encode`.
         """
-        encode = encoder(cls)
+        chosen = format_of_class(cls, self._format)
+        encode = chosen.encoder(cls)
         ask = self._registry.register if self._auto_register else self._registry.lookup
-        schema_id = ask(subject(cls, topic), schema_text(cls))
-        ready = wire.prefix(schema_id), encode
+        schema_id = ask(subject(cls, topic), chosen.schema_text(cls), chosen.kind)
+        ready = wire.prefix(schema_id) + chosen.prefix, encode
         self._ready.setdefault(topic, {})[cls] = ready
         return ready
+
+    def content_type(self, cls: type) -> bytes:
+        """What the envelope says of the payload of a class's events."""
+        return format_of_class(cls, self._format).content_type
+
+    def schema_text(self, cls: type) -> str:
+        """The schema of a class, in the format it is written in.
+
+        Raises:
+            EventDefinitionError: None can be derived, or the format's package is not installed.
+        """
+        return format_of_class(cls, self._format).schema_text(cls)
 
 
 def subject(cls: type, topic: str) -> str:

@@ -6,6 +6,7 @@ Source: Confluent's "Schema Registry serializers: wire format".
 from __future__ import annotations
 
 import struct
+import uuid
 
 from ottla.errors import DecodeError
 
@@ -22,6 +23,24 @@ def prefix(schema_id: int) -> bytes:
 def frame(schema_id: int, payload: bytes) -> bytes:
     """A payload in wire form."""
     return _PREFIX.pack(0, schema_id) + payload
+
+
+def header(*, key: bool = False) -> str:
+    """The name of the header in which newer clients put the schema, instead of in front of the payload."""
+    return "__key_schema_id" if key else "__value_schema_id"
+
+
+def split_header(named: bytes) -> tuple[int | uuid.UUID, bytes]:
+    """What such a header holds: the schema's id or GUID, and what follows (Protobuf: which message).
+
+    Raises:
+        DecodeError: It is too short, or begins with neither 0 nor 1.
+    """
+    if named[:1] == b"\0" and len(named) >= PREFIX_SIZE:
+        return int(_PREFIX.unpack_from(named)[1]), named[PREFIX_SIZE:]
+    if named[:1] == b"\1" and len(named) >= 17:
+        return uuid.UUID(bytes=named[1:17]), named[17:]
+    raise DecodeError(f"the header that names the schema holds {named[:20]!r}, which is neither an id nor a GUID")
 
 
 def schema_id(value: bytes | None) -> int:
