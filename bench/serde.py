@@ -26,7 +26,7 @@ from bench.commands import note
 from bench.report import Bar, Report
 from ottla.events.schema import schema_text
 from ottla.serde import Deserializer, Serializer
-from ottla.serde.avro import decoder, encoder
+from ottla.serde.avro import ColumnReader, decode_many, decoder, encode_many, encoder
 from ottla.serde.avro.engine import using
 from ottla.serde.registry import Registered
 
@@ -65,6 +65,7 @@ def _codecs(events: list[Any]) -> dict[str, Work]:
         payloads = [encoder(cls)(event) for event in events]
         work["decode: ottla C, to dataclasses"] = lambda: [read_twin(payload, 0) for payload in payloads]
 
+        work |= _batches(events, payloads)
         registry = _Registry()
         serializer, deserializer = Serializer(registry), Deserializer(registry)
         values = [serializer.encode(event, "topic") for event in events]
@@ -101,6 +102,19 @@ def _ours(events: list[Any], name: str) -> dict[str, Work]:
     return {
         f"decode: ottla {name}": lambda: [read(payload, 0) for payload in payloads],
         f"encode: ottla {name}": lambda: [write(event) for event in events],
+    }
+
+
+def _batches(events: list[Any], payloads: list[bytes]) -> dict[str, Work]:
+    cls = type(events[0])
+    write, read = encoder(cls), decoder(schema_text(cls), cls)
+    columns = ColumnReader(schema_text(cls), ["order_id", "created_at", "customer_id"])
+    # As many as a consumer fetches at once: with few, making the arrays would be most of the work.
+    many = payloads * 16
+    return {
+        "decode: ottla C, decode_many": lambda: decode_many(read, payloads),
+        "encode: ottla C, encode_many": lambda: encode_many(write, events),
+        "decode: ottla C, 3 columns (x 16)": lambda: columns(many),
     }
 
 
@@ -146,8 +160,12 @@ def _rounds(record: str, work: dict[str, Work], rounds: int) -> list[Times]:
         note(f"{record}: round {number + 1} of {rounds}")
         # By turns, so that whatever else the machine does meanwhile hits all alike.
         passes = [{name: _seconds(one) for name, one in work.items()} for _ in range(PASSES)]
-        times.append({name: statistics.median(p[name] for p in passes) / RECORDS * 1e6 for name in work})
+        times.append({name: statistics.median(p[name] for p in passes) / _messages(name) * 1e6 for name in work})
     return times
+
+
+def _messages(name: str) -> int:
+    return RECORDS * 16 if "(x 16)" in name else RECORDS
 
 
 def _seconds(work: Work) -> float:

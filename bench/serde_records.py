@@ -154,7 +154,7 @@ def _wide(chance: random.Random, i: int) -> Wide:
         customer_id=f"customer-{chance.randrange(10**5)}",
         channel=chance.choice(list(Channel)),
         priority=chance.choice(list(Priority)),
-        state=chance.choice(["new", "paid", "shipped"]),  # type: ignore[arg-type]  # the literals
+        state=chance.choice(["new", "paid", "shipped"]),
         created_at=_instant(chance),
         updated_at=_instant(chance) if maybe() < 0.5 else None,
         due_on=date(2010, 12, 1) + timedelta(days=chance.randrange(1000)),

@@ -237,6 +237,7 @@ extern PyTypeObject ColumnReaderType;
 
 /* decoder.c: what a failed attempt means: 1 if Python's codec is to decide, 0 if the exception stands. */
 int python_decides(void);
+void note_index(Py_ssize_t i);
 PyObject *slot_offset(PyObject *cls, PyObject *name, Py_ssize_t *offset);
 
 /* PyMemberDef's type of a slot, under both of its names. */

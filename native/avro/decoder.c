@@ -23,6 +23,21 @@ python_decides(void)
     return 1;
 }
 
+/* Notes on the exception at hand which of many it is about. */
+void
+note_index(Py_ssize_t i)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    PyObject *index = PyLong_FromSsize_t(i);
+    if (index == NULL || error == NULL || PyObject_SetAttrString(error, "index", index) < 0) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(index);
+    PyErr_Restore(type, error, traceback);
+}
+
 static PyObject *
 decode_bytes(Decoder *self, PyObject *payload, Py_ssize_t position)
 {
@@ -79,6 +94,9 @@ decoder_many(Decoder *self, PyObject *args)
         PyObject *payload = Py_NewRef(PySequence_Fast_GET_ITEM(sequence, i));
         PyObject *value = decode_bytes(self, payload, position);
         Py_DECREF(payload);
+        if (value == NULL) {
+            note_index(i);
+        }
         if (value == NULL || PyList_Append(values, value) < 0) {
             Py_CLEAR(values);
         }

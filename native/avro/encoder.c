@@ -61,6 +61,9 @@ encoder_many(Encoder *self, PyObject *args)
         PyObject *object = Py_NewRef(PySequence_Fast_GET_ITEM(sequence, i));
         PyObject *payload = encode_object(self, object, prefix);
         Py_DECREF(object);
+        if (payload == NULL) {
+            note_index(i);
+        }
         if (payload == NULL || PyList_Append(payloads, payload) < 0) {
             Py_CLEAR(payloads);
         }

@@ -15,7 +15,8 @@ static const struct {
     {"SKIP_UNION", OP_SKIP_UNION}, {"SKIP_RECORD", OP_SKIP_RECORD}, {"SYMBOL", OP_SYMBOL},
     {"ALLOWED", OP_ALLOWED}, {"OPTIONAL", OP_OPTIONAL}, {"COLUMN", OP_COLUMN}, {"MAKE_DICT", MAKE_DICT},
     {"MAKE_FROM_DICT", MAKE_FROM_DICT}, {"MAKE_BY_CALL", MAKE_BY_CALL}, {"MAKE_DIRECTLY", MAKE_DIRECTLY},
-    {"MICROS", UNIT_MICROS}, {"MILLIS", UNIT_MILLIS}, {"NANOS", UNIT_NANOS},
+    {"COLUMN_LONG", 0}, {"COLUMN_DOUBLE", 1}, {"COLUMN_FLOAT", 2}, {"COLUMN_BOOLEAN", 3}, {"COLUMN_TEXT", 4},
+    {"COLUMN_BYTES", 5}, {"COLUMN_FIXED", 6}, {"MICROS", UNIT_MICROS}, {"MILLIS", UNIT_MILLIS}, {"NANOS", UNIT_NANOS},
 };
 
 int records_init(void);
@@ -24,7 +25,7 @@ static int
 exec_module(PyObject *module)
 {
     if (values_init() < 0 || decimals_init() < 0 || records_init() < 0 || PyModule_AddType(module, &DecoderType) < 0 ||
-        PyModule_AddType(module, &EncoderType) < 0) {
+        PyModule_AddType(module, &EncoderType) < 0 || PyModule_AddType(module, &ColumnReaderType) < 0) {
         return -1;
     }
     for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++) {

@@ -67,7 +67,13 @@ class SerdeError(OttlaError):
 
 
 class EncodeError(SerdeError):
-    """An event does not fit its own schema. The message names the field and the value's type."""
+    """An event does not fit its own schema. The message names the field and the value's type.
+
+    Attributes:
+        index: Which of many events it is, where many were written at once; else None.
+    """
+
+    index: int | None = None
 
 
 class DecodeError(SerdeError):
@@ -77,7 +83,10 @@ class DecodeError(SerdeError):
         topic, partition, offset: Where the record lies; None where the caller has no record.
         schema_id: The id in the wire header; None if even that could not be read.
         position: The byte position within the value at which reading failed; None if unknown.
+        index: Which of many payloads it is, where many were read at once; else None.
     """
+
+    index: int | None = None
 
     def __init__(
         self,
@@ -110,6 +119,8 @@ class DecodeError(SerdeError):
             parts.append(f"schema id {self.schema_id}")
         if self.position is not None:
             parts.append(f"byte {self.position}")
+        if self.index is not None:
+            parts.append(f"payload {self.index}")
         return f"{self.message} ({', '.join(parts)})" if parts else self.message
 
 

@@ -17,6 +17,20 @@ class Encoder:
     def __call__(self, obj: Any, prefix: bytes = b"", /) -> bytes: ...
     def many(self, objects: Sequence[Any], prefix: bytes = b"", /) -> list[bytes]: ...
 
+@final
+class ColumnReader:
+    def __init__(self, program: Program, columns: int) -> None: ...
+    def __call__(
+        self, payloads: Sequence[bytes], position: int = 0, /
+    ) -> list[tuple[bytearray, bytearray, bytearray]] | None: ...
+
+COLUMN_LONG: int
+COLUMN_DOUBLE: int
+COLUMN_FLOAT: int
+COLUMN_BOOLEAN: int
+COLUMN_TEXT: int
+COLUMN_BYTES: int
+COLUMN_FIXED: int
 NULL: int
 BOOLEAN: int
 LONG: int

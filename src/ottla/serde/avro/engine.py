@@ -31,6 +31,11 @@ _extension: Any = _load()
 _active: Engine = "pure" if _extension is None else "extension"
 
 
+def extension() -> Any:
+    """The extension's module while it is the active codec; else None."""
+    return _extension if _active == "extension" else None
+
+
 def active_codec() -> Engine:
     """`"extension"` where Avro is read and written in C, `"pure"` where by generated Python code."""
     return _active

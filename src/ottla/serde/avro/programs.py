@@ -6,6 +6,7 @@ what each node holds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ottla.events.shapes import Array, DecimalNumber, Enumeration, Logical, Map, Record, Scalar, Shape, Union
@@ -201,6 +202,56 @@ class _ReadProgram(_Nodes):
             case RecordNode(fields=fields, recursive=recursive):
                 self.nodes[index] = (codec.SKIP_RECORD, int(recursive), tuple(self.skip(f.type) for f in fields))
         return index
+
+
+_COLUMN_KINDS = {
+    "int": "COLUMN_LONG",
+    "long": "COLUMN_LONG",
+    "double": "COLUMN_DOUBLE",
+    "float": "COLUMN_FLOAT",
+    "boolean": "COLUMN_BOOLEAN",
+    "string": "COLUMN_TEXT",
+    "bytes": "COLUMN_BYTES",
+    "fixed": "COLUMN_FIXED",
+}
+
+
+def column_program(codec: Any, root: Node, wanted: Mapping[str, Any], columns: Sequence[Any]) -> Program:
+    """What the extension executes to read some fields into columns.
+
+    Args:
+        codec: The extension's module.
+        root: The writer's schema.
+        wanted: A field's name -> the fields wanted in it, or its column.
+        columns: The columns, in the order of their buffers.
+    """
+    writing = _ColumnProgram(codec)
+    writing.record(root, wanted, columns)
+    return writing.program()
+
+
+class _ColumnProgram(_ReadProgram):
+    def record(self, node: Node, wanted: Mapping[str, Any], columns: Sequence[Any]) -> int:
+        assert isinstance(node, RecordNode)
+        index = self.add()
+        kids = []
+        for field in node.fields:
+            inner = wanted.get(field.name)
+            if inner is None:
+                kids.append(self.skip(field.type))
+            elif isinstance(inner, Mapping):
+                kids.append(self.record(field.type, inner, columns))
+            else:
+                kids.append(self._column(inner, columns.index(inner)))
+        self.nodes[index] = (self.codec.SKIP_RECORD, 0, tuple(kids))
+        return index
+
+    def _column(self, column: Any, index: int) -> int:
+        kind = getattr(self.codec, _COLUMN_KINDS[column.kind])
+        kid = self.plain(self.codec.LONG)
+        if column.kind == "fixed":
+            kid = self.plain(self.codec.FIXED, column.node.size)
+        return self.add(self.codec.COLUMN, kid, index, kind, column.null)
 
 
 # Conversions of whole numbers that C does itself: the operation, and the unit and whether it is without a zone.

@@ -1,0 +1,274 @@
+/* ColumnReader: many payloads of one schema into one buffer for each of some fields, without an object for any value.
+ *
+ * A program for columns is made of nodes that skip, with OP_COLUMN in the places of the wanted fields. */
+#include "codec.h"
+
+typedef struct {
+    uint8_t *data;
+    size_t used, size;
+} Buffer;
+
+typedef struct {
+    Buffer values;  /* fixed width; for text, the bytes of all texts */
+    Buffer ends;    /* text: where each one ends, int64 */
+    Buffer missing; /* one byte for each value: 1 for null */
+} Column;
+
+/* What a column's values are. The names are exported to Python. */
+enum { COLUMN_LONG = 0, COLUMN_DOUBLE, COLUMN_FLOAT, COLUMN_BOOLEAN, COLUMN_TEXT, COLUMN_BYTES, COLUMN_FIXED };
+
+typedef struct {
+    PyObject_HEAD
+    Program program;
+    int count; /* columns */
+} ColumnReader;
+
+static int
+append(Buffer *buffer, const void *data, size_t n)
+{
+    if (buffer->size - buffer->used < n) {
+        size_t size = buffer->size ? buffer->size * 2 : 1024;
+        while (size - buffer->used < n) {
+            size *= 2;
+        }
+        uint8_t *grown = PyMem_Realloc(buffer->data, size);
+        if (grown == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        buffer->data = grown;
+        buffer->size = size;
+    }
+    if (n > 0) {
+        memcpy(buffer->data + buffer->used, data, n);
+    }
+    buffer->used += n;
+    return 0;
+}
+
+static int
+append_end(Column *column)
+{
+    int64_t end = (int64_t)column->values.used;
+    return append(&column->ends, &end, 8);
+}
+
+static int
+is_utf8(const uint8_t *s, Py_ssize_t n)
+{
+    PyObject *text = text_from_utf8(s, n);
+    Py_XDECREF(text);
+    return text != NULL;
+}
+
+static int
+append_missing(Column *column, int kind, size_t fixed_size)
+{
+    static const uint8_t zeros[8] = {0};
+    switch (kind) {
+        case COLUMN_TEXT:
+        case COLUMN_BYTES:
+            return append_end(column);
+        case COLUMN_FIXED:
+            for (size_t i = 0; i < fixed_size; i++) {
+                if (append(&column->values, zeros, 1) < 0) {
+                    return -1;
+                }
+            }
+            return append_end(column);
+        default:
+            return append(&column->values, zeros, kind == COLUMN_BOOLEAN ? 1 : kind == COLUMN_FLOAT ? 4 : 8);
+    }
+}
+
+static int
+append_value(Reader *r, Column *column, int kind, const Node *kid)
+{
+    int64_t n;
+    Py_ssize_t size;
+    int failed;
+    switch (kind) {
+        case COLUMN_LONG:
+            return read_long(r, &n) < 0 ? -1 : append(&column->values, &n, 8);
+        case COLUMN_BOOLEAN:
+            if (r->p >= r->end || *r->p > 1) {
+                return -1;
+            }
+            return append(&column->values, r->p++, 1);
+        case COLUMN_DOUBLE:
+        case COLUMN_FLOAT: /* as they are on the wire: low byte first */
+            size = kind == COLUMN_DOUBLE ? 8 : 4;
+            if (size > r->end - r->p) {
+                return -1;
+            }
+            failed = append(&column->values, r->p, (size_t)size);
+            r->p += size;
+            return failed;
+        case COLUMN_TEXT:
+        case COLUMN_BYTES:
+            if (read_length(r, &size) < 0 || (kind == COLUMN_TEXT && !is_utf8(r->p, size))) {
+                return -1;
+            }
+            break;
+        default:
+            size = (Py_ssize_t)kid->size;
+            if (size > r->end - r->p) {
+                return -1;
+            }
+    }
+    failed = append(&column->values, r->p, (size_t)size) < 0 || append_end(column) < 0;
+    r->p += size;
+    return failed ? -1 : 0;
+}
+
+static int
+read_column(Reader *r, const Node *node, Column *columns)
+{
+    Column *column = &columns[node->scale];
+    uint8_t missing = 0;
+    if (node->size >= 0) {
+        int64_t branch;
+        if (read_long(r, &branch) < 0 || branch < 0 || branch > 1) {
+            return -1;
+        }
+        missing = branch == node->size;
+        if (append(&column->missing, &missing, 1) < 0) {
+            return -1;
+        }
+    }
+    const Node *kid = node->kids[0];
+    return missing ? append_missing(column, node->make, kid->op == OP_FIXED ? (size_t)kid->size : 0)
+                   : append_value(r, column, node->make, kid);
+}
+
+static int
+read_columns(Reader *r, const Node *node, Column *columns)
+{
+    if (node->op == OP_COLUMN) {
+        return read_column(r, node, columns);
+    }
+    if (node->op != OP_SKIP_RECORD || node->flag) {
+        return skip_value(r, node);
+    }
+    if (++r->nesting > NESTING_MAX) {
+        return -1;
+    }
+    for (int i = 0; i < node->n; i++) {
+        if (read_columns(r, node->kids[i], columns) < 0) {
+            return -1;
+        }
+    }
+    r->nesting--;
+    return 0;
+}
+
+/* [(values, ends or None, missing or None), ...] */
+static PyObject *
+finished(const Column *columns, int count)
+{
+    PyObject *list = PyList_New(count);
+    for (int i = 0; list && i < count; i++) {
+        PyObject *buffers[3];
+        const Buffer *each[3] = {&columns[i].values, &columns[i].ends, &columns[i].missing};
+        for (int k = 0; k < 3; k++) {
+            buffers[k] = PyByteArray_FromStringAndSize((const char *)each[k]->data, (Py_ssize_t)each[k]->used);
+        }
+        PyObject *tuple = buffers[0] && buffers[1] && buffers[2] ? PyTuple_Pack(3, buffers[0], buffers[1], buffers[2])
+                                                                 : NULL;
+        for (int k = 0; k < 3; k++) {
+            Py_XDECREF(buffers[k]);
+        }
+        if (tuple == NULL) {
+            Py_CLEAR(list);
+            break;
+        }
+        PyList_SET_ITEM(list, i, tuple);
+    }
+    return list;
+}
+
+static PyObject *
+column_reader_call(ColumnReader *self, PyObject *args, PyObject *kwargs)
+{
+    PyObject *payloads, *result = NULL;
+    Py_ssize_t position = 0;
+    static char *names[] = {"", "", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|n:ColumnReader", names, &payloads, &position)) {
+        return NULL;
+    }
+    PyObject *sequence = PySequence_Fast(payloads, "the payloads are not a sequence");
+    Column *columns = sequence ? PyMem_Calloc((size_t)self->count + 1, sizeof(Column)) : NULL;
+    int fine = columns != NULL && self->program.count > 0 && position >= 0;
+    for (Py_ssize_t i = 0; fine && i < PySequence_Fast_GET_SIZE(sequence); i++) {
+        PyObject *payload = PySequence_Fast_GET_ITEM(sequence, i); /* nothing below runs Python */
+        fine = PyBytes_CheckExact(payload) && position <= PyBytes_GET_SIZE(payload);
+        if (fine) {
+            const uint8_t *start = (const uint8_t *)PyBytes_AS_STRING(payload);
+            Reader r = {start + position, start + PyBytes_GET_SIZE(payload), 0, 0};
+            fine = read_columns(&r, &self->program.nodes[0], columns) == 0 && r.p == r.end;
+        }
+    }
+    if (fine) {
+        result = finished(columns, self->count);
+    }
+    else if (sequence && columns && python_decides()) {
+        result = Py_NewRef(Py_None); /* Python's codec is to find out what is wrong */
+    }
+    else if (!PyErr_Occurred()) {
+        PyErr_NoMemory();
+    }
+    for (int i = 0; columns && i < self->count; i++) {
+        PyMem_Free(columns[i].values.data);
+        PyMem_Free(columns[i].ends.data);
+        PyMem_Free(columns[i].missing.data);
+    }
+    PyMem_Free(columns);
+    Py_XDECREF(sequence);
+    return result;
+}
+
+static PyObject *
+column_reader_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *spec;
+    int count;
+    static char *names[] = {"program", "columns", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi:ColumnReader", names, &spec, &count)) {
+        return NULL;
+    }
+    ColumnReader *self = (ColumnReader *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->count = count;
+    if (program_parse(&self->program, spec) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    for (int i = 0; i < self->program.count; i++) {
+        const Node *node = &self->program.nodes[i];
+        if (node->op == OP_COLUMN && (node->scale < 0 || node->scale >= count || node->make > COLUMN_FIXED)) {
+            PyErr_SetString(PyExc_ValueError, "a program has a bad column");
+            Py_DECREF(self);
+            return NULL;
+        }
+    }
+    return (PyObject *)self;
+}
+
+static void
+column_reader_dealloc(ColumnReader *self)
+{
+    program_clear(&self->program);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+PyTypeObject ColumnReaderType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "ottla.serde.avro._codec.ColumnReader",
+    .tp_basicsize = sizeof(ColumnReader),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_doc = "Reads fields of many payloads into buffers: call it with payloads and the position at which they begin.",
+    .tp_new = column_reader_new,
+    .tp_dealloc = (destructor)column_reader_dealloc,
+    .tp_call = (ternaryfunc)column_reader_call,
+};
