@@ -30,7 +30,8 @@ from ottla.listeners.declaration import Listener, declare
 from ottla.listeners.dispatch import Dispatcher
 from ottla.listeners.exactly_once import ExactlyOnce
 from ottla.listeners.order import Order, per_partition
-from ottla.listeners.outputs import Outgoing, Outputs
+from ottla.listeners.outputs import Outputs
+from ottla.listeners.publisher import Failed, Publisher, Transaction
 from ottla.listeners.publishing import Publishing
 from ottla.listeners.record import UNDECODED, RecordProcessor
 from ottla.listeners.retry import Retry
@@ -83,6 +84,7 @@ class App:
         self._up = asyncio.Event()
         self._producer: Producer | None = None
         self._outputs: Outputs | None = None
+        self._publisher: Publisher | None = None
         self._runner: ListenerRunner | None = None
         self._coming_up: asyncio.Task[None] | None = None
         self._watched = False
@@ -198,6 +200,98 @@ class App:
             RegistryUnavailable, RegistryRejected, BrokerUnavailable: No schema id, or no topic, for it.
             EventDefinitionError, EncodeError: It is not an event, or does not fit its schema.
         """
+        publisher = await self._ready_to_publish()
+        return await publisher.publish(
+            event,
+            key=key,
+            headers=headers,
+            event_id=event_id,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+        )
+
+    async def publish_many(
+        self, events: Iterable[Any], *, correlation_id: str | None = None, causation_id: str | None = None
+    ) -> list[RecordMetadata]:
+        """Publishes events, in order per partition, and waits until Kafka has acknowledged all of them.
+
+        Returns:
+            Where each lies, in the order of `events`.
+
+        Raises:
+            PublishError: Some were refused, or not acknowledged in time; the others are published all the same. For
+                all or nothing there is `transaction`.
+            EventDefinitionError, EncodeError, RegistryUnavailable, RegistryRejected, BrokerUnavailable: Nothing was
+                sent.
+        """
+        publisher = await self._ready_to_publish()
+        return await publisher.publish_many(events, correlation_id=correlation_id, causation_id=causation_id)
+
+    async def send(
+        self,
+        event: Any,
+        *,
+        key: bytes | None = None,
+        headers: list[tuple[str, bytes | None]] | None = None,
+        event_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        on_error: Failed | None = None,
+    ) -> None:
+        """Hands an event over without waiting for its acknowledgement; waits only while the buffer is full.
+
+        A record that a broker refuses later is told by the log, the metric `ottla_publish_failures_total`, and
+        `on_error(event, error)` (on another thread). A stop waits for what was sent.
+
+        Raises:
+            As `publish`, but for the acknowledgement.
+        """
+        publisher = await self._ready_to_publish()
+        await publisher.send(
+            event,
+            key=key,
+            headers=headers,
+            event_id=event_id,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+            on_error=on_error,
+        )
+
+    async def publish_tombstone(
+        self, cls: type, key: str, *, headers: list[tuple[str, bytes | None]] | None = None
+    ) -> RecordMetadata:
+        """Writes a record without value: on a compacted topic it deletes the key.
+
+        Args:
+            cls: An event class; it says the topic.
+            key: The key.
+            headers: Headers.
+
+        Raises:
+            PublishError: As `publish`.
+        """
+        return await (await self._ready_to_publish()).tombstone(cls, key, headers)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Events that become visible together or not at all, to readers of committed records:
+
+            async with app.transaction() as transaction:
+                await transaction.publish(OrderCreated(...))
+                await transaction.publish(StockReserved(...))
+
+        Committed at the end of the block, aborted if it raises. One transaction of an app is open at a time.
+
+        Raises:
+            TransactionAborted: It was rolled back; doing it again is safe.
+            BrokerUnavailable: The commit was not answered in time: it may or may not be committed.
+            PublishError: The app cannot publish yet.
+        """
+        publisher = await self._ready_to_publish()
+        async with publisher.transaction() as opened:
+            yield opened
+
+    async def _ready_to_publish(self) -> Publisher:
         timeout_s = self.settings.kafka.publish_timeout_s
         if not self._up.is_set():
             try:
@@ -207,25 +301,9 @@ class App:
                 raise PublishError(
                     f"{self.name} cannot publish yet, and {timeout_s:g} s have passed: {reasons}. Nothing was sent."
                 ) from None
-        outputs, producer = self._outputs, self._producer
-        if outputs is None or producer is None:
+        if self._publisher is None:
             raise PublishError(f"{self.name} has been stopped; nothing was sent")
-        identity = event_id or new_event_id()
-
-        def prepare() -> Outgoing:
-            return outputs.prepare_one(
-                event,
-                event_id=identity,
-                correlation_id=correlation_id or identity,
-                causation_id=causation_id,
-                key=key,
-                headers=headers,
-            )
-
-        outgoing = prepare() if outputs.knows(event) else await asyncio.to_thread(prepare)
-        metadata = await producer.publish(outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers)
-        self.metrics.published(outgoing.topic)
-        return metadata
+        return self._publisher
 
     # ------------------------------------------------------------------ running
 
@@ -271,6 +349,16 @@ class App:
         producer = self._producer = Producer(settings.kafka, client_id=self.name)
         self._topics = ServiceTopics(settings.kafka, self._log)
         self._outputs = Outputs(serializer, self._topics, self.name)
+        self._publisher = Publisher(
+            outputs=self._outputs,
+            producer=producer,
+            observer=self.metrics,
+            open_transactional=lambda: TransactionalProducer(
+                settings.kafka, f"{self.name}-publish-{new_event_id()}", client_id=self.name
+            ),
+            log=self._log,
+            timeout_s=settings.kafka.publish_timeout_s,
+        )
         self._registry = registry
         self.health.raise_condition("start", "starting")
         if self._listeners:
@@ -409,6 +497,9 @@ class App:
         if self._runner is not None:
             await self._runner.stop()
             self._runner = None
+        if self._publisher is not None:
+            self._publisher.close()
+            self._publisher = None
         if self._producer is not None:
             producer, self._producer, self._outputs = self._producer, None, None
             left = await asyncio.to_thread(producer.close, max(LAST_FLUSH_S, deadline - time.monotonic()))

@@ -26,6 +26,9 @@ class Observer(Protocol):
     def published(self, topic: str) -> None:
         """An event was acknowledged."""
 
+    def publish_failed(self, topic: str) -> None:
+        """An event that nobody waits for was refused."""
+
     def commit_failed(self) -> None:
         """The group's offsets could not be committed."""
 

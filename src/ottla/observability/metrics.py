@@ -34,6 +34,7 @@ class Metrics:
         dead = counter("ottla_records_dead_lettered", "Records acknowledged by a dead-letter topic", names)
         skipped = counter("ottla_records_skipped", "Records of a known type passed over", ["service", "topic"])
         published = counter("ottla_events_published", "Events acknowledged", ["service", "topic"])
+        refused = counter("ottla_publish_failures", "Events sent and refused", ["service", "topic"])
         commits = counter("ottla_commits_failed", "Offset commits that failed", ["service"])
         seconds = Histogram(
             "ottla_handler_seconds",
@@ -51,6 +52,7 @@ class Metrics:
         self._seconds = lru_cache(None)(lambda topic, handler: seconds.labels(service, topic, handler))
         self._skipped = lru_cache(None)(lambda topic: skipped.labels(service, topic))
         self._published = lru_cache(None)(lambda topic: published.labels(service, topic))
+        self._refused = lru_cache(None)(lambda topic: refused.labels(service, topic))
         self._commits = commits.labels(service)
         self._service = service
 
@@ -81,6 +83,9 @@ class Metrics:
 
     def published(self, topic: str) -> None:
         self._published(topic).inc()
+
+    def publish_failed(self, topic: str) -> None:
+        self._refused(topic).inc()
 
     def commit_failed(self) -> None:
         self._commits.inc()

@@ -1,0 +1,230 @@
+"""Publishes events that no record in hand led to: from an HTTP request, a timer, a script."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from ottla.errors import KafkaError, PublishError, TransactionAborted
+from ottla.events import event_type, new_event_id
+from ottla.kafka.producer import Producer
+from ottla.kafka.record import Headers, RecordMetadata
+from ottla.kafka.transactions import TransactionalProducer
+from ottla.listeners.hooks import Observer
+from ottla.listeners.outputs import Outgoing, Outputs
+
+FULL_BUFFER_WAIT_S = 0.005
+
+Failed = Callable[[Any, PublishError], None]
+"""Called on the producer's thread with the event and the error; it must be quick and must not raise."""
+
+
+class Publisher:
+    """Everything `App` publishes with. Belongs to the event loop it is used on.
+
+    Args:
+        outputs: Makes records of events.
+        producer: Sends them.
+        observer: Told of what was acknowledged and what was not.
+        open_transactional: Makes the producer of `transaction`, when the first one is opened.
+        log: Where a failed `send` is told.
+        timeout_s: How long a publish may wait for its acknowledgement.
+    """
+
+    def __init__(
+        self,
+        *,
+        outputs: Outputs,
+        producer: Producer,
+        observer: Observer,
+        open_transactional: Callable[[], TransactionalProducer],
+        log: logging.Logger,
+        timeout_s: float,
+    ) -> None:
+        self._outputs = outputs
+        self._producer = producer
+        self._observer = observer
+        self._open_transactional = open_transactional
+        self._log = log
+        self._timeout_s = timeout_s
+        self._transactional: TransactionalProducer | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def publish(self, event: Any, **envelope: Any) -> RecordMetadata:
+        """Sends an event and waits for its acknowledgement. See App.publish."""
+        outgoing = await self.prepare(event, **envelope)
+        metadata = await self._producer.publish(
+            outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers
+        )
+        self._observer.published(outgoing.topic)
+        return metadata
+
+    async def publish_many(self, events: Iterable[Any], **envelope: Any) -> list[RecordMetadata]:
+        """Sends events and waits for all acknowledgements. See App.publish_many."""
+        prepared = [await self.prepare(event, **envelope) for event in events]
+        metadata: list[RecordMetadata | None] = [None] * len(prepared)
+        refusals: list[str] = []
+        loop, done, left = asyncio.get_running_loop(), asyncio.Event(), len(prepared)
+
+        def delivered(number: int, error: Any, message: Any) -> None:
+            nonlocal left
+            if error is None:
+                where = message.topic(), message.partition(), message.offset(), message.timestamp()[1]
+                metadata[number] = RecordMetadata(*where)
+                self._observer.published(message.topic())
+            else:
+                refusals.append(f"topic {message.topic()}: {error}")
+            left -= 1  # on the producer's thread only
+            if not left:
+                loop.call_soon_threadsafe(done.set)
+
+        deadline = loop.time() + self._timeout_s
+        for number, outgoing in enumerate(prepared):
+            await self._hand_over(outgoing, deadline, partial(delivered, number))
+        if prepared:
+            try:
+                await asyncio.wait_for(done.wait(), deadline - loop.time())
+            except TimeoutError:
+                raise PublishError(
+                    f"{left} of {len(prepared)} events were not acknowledged within {self._timeout_s:g} s "
+                    f"(kafka.publish_timeout_s). They may still arrive."
+                ) from None
+        if refusals:
+            raise PublishError(f"{len(refusals)} of {len(prepared)} events were refused: {refusals[0]}")
+        return [one for one in metadata if one is not None]
+
+    async def send(self, event: Any, *, on_error: Failed | None = None, **envelope: Any) -> None:
+        """Hands an event over. See App.send."""
+        outgoing = await self.prepare(event, **envelope)
+
+        def delivered(error: Any, message: Any) -> None:
+            if error is None:
+                self._observer.published(outgoing.topic)
+                return
+            failure = PublishError(f"topic {outgoing.topic}: the broker refused the record: {error}")
+            self._observer.publish_failed(outgoing.topic)
+            self._log.error("an event that was sent is lost: %s", failure)
+            if on_error is not None:
+                on_error(event, failure)
+
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        await self._hand_over(outgoing, deadline, delivered)
+
+    async def tombstone(self, cls: type, key: str, headers: Headers | None) -> RecordMetadata:
+        """Writes a record without value. See App.publish_tombstone."""
+        topic = event_type(cls).topic
+        metadata = await self._producer.publish(topic, None, key=key.encode(), headers=headers)
+        self._observer.published(topic)
+        return metadata
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Events that become visible together or not at all. See App.transaction."""
+        async with self._one_at_a_time:
+            if self._transactional is None:
+                self._transactional = await asyncio.to_thread(self._open_transactional)
+            producer = self._transactional
+            open_one = Transaction(self, producer)
+            try:
+                await _to_its_end(producer.begin)
+                try:
+                    yield open_one
+                except BaseException:
+                    await _to_its_end(producer.abort)
+                    raise
+                try:
+                    await _to_its_end(producer.commit)
+                except TransactionAborted:
+                    await _to_its_end(producer.abort)
+                    raise
+            except KafkaError as error:
+                if not isinstance(error, TransactionAborted):
+                    # Fenced, or nobody knows how it ended: the next transaction begins with a new producer.
+                    self._transactional = None
+                    producer.close()
+                raise
+            for topic in open_one.topics:
+                self._observer.published(topic)
+
+    def close(self) -> None:
+        if self._transactional is not None:
+            self._transactional.close()
+            self._transactional = None
+
+    async def prepare(
+        self,
+        event: Any,
+        *,
+        key: bytes | None = None,
+        headers: Headers | None = None,
+        event_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+    ) -> Outgoing:
+        """Makes a record of an event."""
+        identity = event_id or new_event_id()
+
+        def make() -> Outgoing:
+            return self._outputs.prepare_one(
+                event,
+                event_id=identity,
+                correlation_id=correlation_id or identity,
+                causation_id=causation_id,
+                key=key,
+                headers=headers,
+            )
+
+        # The first of a class asks for its topic and its schema's id.
+        return make() if self._outputs.knows(event) else await asyncio.to_thread(make)
+
+    async def _hand_over(self, outgoing: Outgoing, deadline: float, delivered: Callable[[Any, Any], None]) -> None:
+        """Waits while the producer's buffer is full: that is the backpressure."""
+        loop = asyncio.get_running_loop()
+        while not self._producer.try_send(
+            outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers, on_delivery=delivered
+        ):
+            if loop.time() > deadline:
+                raise PublishError(
+                    f"topic {outgoing.topic}: the buffer has been full for {self._timeout_s:g} s, no broker takes "
+                    f"anything. The record was not sent."
+                )
+            await asyncio.sleep(FULL_BUFFER_WAIT_S)
+
+
+async def _to_its_end(step: Callable[[], None]) -> None:
+    """Takes a step in a thread, and waits for its end also where the task is cancelled: the next step may not begin
+    before."""
+    task = asyncio.ensure_future(asyncio.to_thread(step))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+class Transaction:
+    """An open transaction of an app."""
+
+    def __init__(self, publisher: Publisher, producer: TransactionalProducer) -> None:
+        self._publisher = publisher
+        self._producer = producer
+        self.topics: list[str] = []
+
+    async def publish(self, event: Any, **envelope: Any) -> None:
+        """Adds an event. It is acknowledged with the transaction, and has no offset before.
+
+        Args:
+            event: An instance of an `@event` class.
+            envelope: `key`, `headers`, `event_id`, `correlation_id`, `causation_id`, as App.publish takes them.
+
+        Raises:
+            EventDefinitionError, EncodeError, RegistryUnavailable, RegistryRejected: As App.publish.
+            PublishError: It cannot be sent at all.
+        """
+        outgoing = await self._publisher.prepare(event, **envelope)
+        self._producer.send(outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers)
+        self.topics.append(outgoing.topic)

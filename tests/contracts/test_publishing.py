@@ -1,0 +1,178 @@
+"""Publishing outside of handlers, on the embedded broker and on Apache Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import msgspec
+import pytest
+
+from ottla import App, EncodeError, PublishError
+from ottla.events import read_envelope
+from ottla.kafka.producer import Producer
+from ottla.kafka.record import Record
+from tests.listeners.harness import World, eventually, service
+
+TOO_LARGE = "x" * 3_000_000
+
+
+def ids(records: list[Record]) -> list[str]:
+    return [envelope.id for one in records if (envelope := read_envelope(one.headers)) is not None]
+
+
+async def test_many_events_are_acknowledged_together_and_keep_their_order(world: World) -> None:
+    app = service(world)
+    async with app.running():
+        where = await app.publish_many([world.Ordered("o-1", n) for n in range(500)], correlation_id="c-1")
+    assert [one.offset for one in where] == list(range(500))
+    records = world.records(world.orders)
+    assert len(records) == 500
+    assert {envelope.correlation_id for one in records if (envelope := read_envelope(one.headers))} == {"c-1"}
+
+
+async def test_no_events_are_published_at_once(world: World) -> None:
+    app = service(world)
+    async with app.running():
+        assert await app.publish_many([]) == []
+
+
+async def test_where_one_of_many_does_not_fit_its_schema_nothing_is_sent(world: World) -> None:
+    app = service(world)
+    async with app.running():
+        with pytest.raises(EncodeError):
+            await app.publish_many([world.Ordered("o-1"), world.Ordered("o-2", quantity="many")])
+        await app.publish(world.Ordered("o-3"), event_id="e-3")
+    assert ids(world.records(world.orders)) == ["e-3"]
+
+
+async def test_of_many_events_the_refused_ones_are_told(world: World) -> None:
+    app = service(world)
+    async with app.running():
+        with pytest.raises(PublishError, match="1 of 2 events were refused"):
+            await app.publish_many([world.Reserved("o-1"), world.Reserved("o-2", by=TOO_LARGE)])
+
+
+async def test_what_is_sent_arrives_without_waiting_and_a_stop_waits_for_it(world: World) -> None:
+    app = service(world)
+    async with app.running():
+        for n in range(300):
+            await app.send(world.Ordered("o-1", n))
+    assert len(world.records(world.orders)) == 300
+
+
+async def test_a_refused_send_is_told_by_callback_and_metric(world: World) -> None:
+    app, told, happened = service(world), list[tuple[Any, PublishError]](), threading.Event()
+
+    def note(event: Any, error: PublishError) -> None:
+        told.append((event, error))
+        happened.set()
+
+    async with app.running():
+        event = world.Reserved("o-1", by=TOO_LARGE)
+        await app.send(event, on_error=note)
+        assert await asyncio.to_thread(happened.wait, 30)
+    assert told[0][0] is event
+    assert world.stock in str(told[0][1])
+    page = app.metrics.page().decode()
+    assert f'ottla_publish_failures_total{{service="{world.group}",topic="{world.stock}"}} 1.0' in page
+
+
+async def test_a_tombstone_is_a_record_without_value(world: World) -> None:
+    app = service(world)
+    async with app.running():
+        await app.publish(world.Ordered("o-1"))
+        where = await app.publish_tombstone(world.Ordered, "o-1")
+    last = world.records(world.orders)[-1]
+    assert (last.key, last.value, last.offset) == (b"o-1", None, where.offset)
+
+
+async def test_a_transaction_is_seen_as_a_whole(world: World) -> None:
+    app = service(world)
+    async with app.running():
+        async with app.transaction() as transaction:
+            await transaction.publish(world.Ordered("o-1"), event_id="e-1")
+            await transaction.publish(world.Reserved("o-1"), event_id="e-2")
+            assert world.records(world.orders) == []
+        assert ids(world.records(world.orders)) == ["e-1"]
+        assert ids(world.records(world.stock)) == ["e-2"]
+
+
+async def test_a_transaction_that_fails_leaves_nothing(world: World) -> None:
+    app = service(world)
+    async with app.running():
+
+        async def fail() -> None:
+            async with app.transaction() as transaction:
+                await transaction.publish(world.Ordered("o-1"), event_id="e-1")
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await fail()
+        async with app.transaction() as transaction:
+            await transaction.publish(world.Ordered("o-1"), event_id="e-2")
+    assert ids(world.records(world.orders)) == ["e-2"]
+
+
+async def test_a_cancelled_transaction_leaves_nothing_and_the_next_one_works(world: World) -> None:
+    app, written = service(world), asyncio.Event()
+
+    async def write() -> None:
+        async with app.transaction() as transaction:
+            await transaction.publish(world.Ordered("o-1"), event_id="e-1")
+            written.set()
+            await asyncio.sleep(60)
+
+    async with app.running():
+        task = asyncio.create_task(write())
+        await written.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with app.transaction() as transaction:
+            await transaction.publish(world.Ordered("o-1"), event_id="e-2")
+    assert ids(world.records(world.orders)) == ["e-2"]
+
+
+async def test_transactions_of_one_app_wait_for_each_other(world: World) -> None:
+    app = service(world)
+
+    async def write(n: int) -> None:
+        async with app.transaction() as transaction:
+            await transaction.publish(world.Ordered("o-1", n), event_id=f"a-{n}")
+            await transaction.publish(world.Ordered("o-1", n), event_id=f"b-{n}")
+
+    async with app.running():
+        await asyncio.gather(*(write(n) for n in range(5)))
+    found = ids(world.records(world.orders))
+    assert sorted(found[::2]) == [f"a-{n}" for n in range(5)]
+    assert [one.replace("a", "b") for one in found[::2]] == found[1::2]
+
+
+async def test_a_full_buffer_holds_the_sender_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, room = service(world), threading.Event()
+    take = Producer.try_send
+
+    def take_where_there_is_room(self: Producer, *arguments: Any, **named: Any) -> bool:
+        return room.is_set() and take(self, *arguments, **named)
+
+    async with app.running():
+        await app.publish(world.Ordered("o-0"), event_id="e-0")
+        monkeypatch.setattr(Producer, "try_send", take_where_there_is_room)
+        sending = asyncio.create_task(app.send(world.Ordered("o-1"), event_id="e-1"))
+        done, _ = await asyncio.wait([sending], timeout=0.1)
+        assert not done
+        room.set()
+        await sending
+    assert ids(world.records(world.orders)) == ["e-0", "e-1"]
+
+
+async def test_a_buffer_that_stays_full_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = msgspec.structs.replace(world.settings.kafka, publish_timeout_s=0.5)
+    app = App(world.group, settings=msgspec.structs.replace(world.settings, kafka=kafka))
+    async with app.running():
+        await eventually(lambda: app.health.wrong() == [], what="readiness")
+        monkeypatch.setattr(Producer, "try_send", lambda *_, **__: False)
+        with pytest.raises(PublishError, match="was not sent"):
+            await app.send(world.Ordered("o-1"))
