@@ -17,6 +17,10 @@ from typing import Any
 from ottla.broker.wire.primitives import MalformedMessage, overrun, read_uvarint, uvarint
 from ottla.broker.wire.schema import Field, Reader, Writer, parse_table
 
+# A message may have as many elements in all its arrays together. Each takes a byte or two of a request and two hundred
+# as an object: without this limit the largest request would become gigabytes.
+ELEMENTS_MAX = 200_000
+
 _FIXED = {"bool": "?", "int8": "b", "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q"}
 _FIXED |= {"float64": "d", "uuid": "16s"}
 # Error codes other than 0 that writers have written, until whoever counts them takes them out again. Found here, where
@@ -60,6 +64,7 @@ class _Source:
             "read_uvarint": read_uvarint,
             "overrun": overrun,
             "MalformedMessage": MalformedMessage,
+            "ELEMENTS_MAX": ELEMENTS_MAX,
             "note_error": ERRORS_WRITTEN.append,
         }
 
@@ -91,6 +96,7 @@ class _ReaderSource(_Source):
     def begin(self, fields: list[Field]) -> None:
         self.lines.append("def read(b, p):")
         self.add("end = len(b)")
+        self.add(f"left = {ELEMENTS_MAX}")
         self.struct(fields, "result")
         self.add("return result, p")
 
@@ -178,6 +184,8 @@ class _ReaderSource(_Source):
         self.depth += 1
         # Every element takes at least one byte: a count beyond what is left is a lie, found before any memory is used.
         self.add(f"if {size} > end - p: raise overrun(p, {size}, end)")
+        self.add(f"left -= {size}")
+        self.add("if left < 0: raise MalformedMessage(f'more than {ELEMENTS_MAX} elements')")
         self.add(f"{target} = []")
         self.add(f"for _ in range({size}):")
         self.depth += 1
