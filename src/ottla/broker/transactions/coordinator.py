@@ -52,7 +52,7 @@ class Markers(Protocol):
     def write(self, one: Transaction, done: Callback) -> None:
         """Writes the marker of a prepared transaction to all it touches, then calls `done` when they are durable.
 
-        What has it is taken out of the transaction's partitions and groups. Raises OSError: some may have it.
+        What has it is taken out of the unmarked partitions and groups. Raises OSError: some may have it.
         """
 
     def settle(self, register: Register) -> None:

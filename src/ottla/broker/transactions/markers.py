@@ -47,17 +47,17 @@ class BrokerMarkers:
         """Writes the marker of a prepared transaction; see the coordinator's Markers.
 
         Raises:
-            OSError: Some may have it; they are no longer among the transaction's partitions and groups.
+            OSError: Some may have it; they are no longer among the unmarked partitions and groups.
         """
         # After a failure the wait goes on with the next try, for the markers of both.
         wait = self._waits.setdefault(one.id, Wait(done))
-        for partition in list(one.partitions):
+        for partition in list(one.unmarked_partitions):
             self._mark_partition(one, partition, wait)
-            one.partitions.discard(partition)
-        for group in list(one.groups):
+            one.unmarked_partitions.discard(partition)
+        for group in list(one.unmarked_groups):
             self._groups.finish(group, one.producer_id, committed=one.marker is Marker.COMMIT)
             self._durable(self._groups.journal, wait.enter())
-            one.groups.discard(group)
+            one.unmarked_groups.discard(group)
         del self._waits[one.id]
         wait.leave()
 
@@ -87,8 +87,8 @@ class BrokerMarkers:
         by_producer = {one.producer_id: one for one in register.by_id.values()}
         for one in register.by_id.values():
             if one.is_prepared:
-                one.partitions = {partition for partition in one.partitions if self._wants_marker(one, partition)}
-                one.groups = {group for group in one.groups if self._has_pending(one, group)}
+                one.unmarked_partitions = {part for part in one.partitions if self._wants_marker(one, part)}
+                one.unmarked_groups = {group for group in one.groups if self._has_pending(one, group)}
         for topic, index, log in self._catalog.logs():
             for producer_id in list(log.transactions.open):
                 self._adopt_partition(topic, index, log, producer_id, by_producer.get(producer_id), register)
@@ -111,7 +111,7 @@ class BrokerMarkers:
     ) -> None:
         epoch = log.producers.states[producer_id].epoch
         partition = topic.name, index
-        if one is not None and partition in one.partitions:
+        if one is not None and partition in (one.unmarked_partitions if one.is_prepared else one.partitions):
             return
         if one is not None and self._goes_on(one, epoch, register):
             register.add(one, {partition}, set(), one.version, now_ms())
@@ -124,7 +124,7 @@ class BrokerMarkers:
     def _adopt_group(
         self, group: str, producer_id: int, epoch: int, one: Transaction | None, register: Register
     ) -> None:
-        if one is not None and group in one.groups:
+        if one is not None and group in (one.unmarked_groups if one.is_prepared else one.groups):
             return
         if one is not None and self._goes_on(one, epoch, register):
             register.add(one, set(), {group}, one.version, now_ms())
@@ -137,7 +137,7 @@ class BrokerMarkers:
         if one.epoch != epoch:
             return False
         if one.is_prepared:
-            if one.partitions or one.groups:
+            if one.unmarked_partitions or one.unmarked_groups:
                 return False
             # What was decided is the transaction before: the disk had not kept that it was complete.
             register.complete(one, now_ms())

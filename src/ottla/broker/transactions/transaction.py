@@ -61,6 +61,8 @@ class Transaction:
         "started_at",
         "state",
         "timeout_ms",
+        "unmarked_groups",
+        "unmarked_partitions",
         "updated_at",
         "version",
         "written_epoch",
@@ -77,8 +79,11 @@ class Transaction:
         self.timeout_ms = 0
         self.state = State.EMPTY
         self.version = 0
-        self.partitions: set[Partition] = set()  # while prepared: those that still want their marker
+        self.partitions: set[Partition] = set()
         self.groups: set[str] = set()
+        # Those that still want their marker. Not stored: at a start, what is open in the logs says it.
+        self.unmarked_partitions: set[Partition] = set()
+        self.unmarked_groups: set[str] = set()
         self.started_at = -1  # ms since the epoch
         self.updated_at = -1
 
@@ -126,6 +131,7 @@ class Transaction:
         self.epoch, self.last_epoch, self.next_producer_id = epoch, last_epoch, next_producer_id
         self.version = version
         self.updated_at = now
+        self.unmarked_partitions, self.unmarked_groups = set(self.partitions), set(self.groups)
 
     def complete(self, now: int) -> None:
         """All markers are written."""
@@ -134,8 +140,8 @@ class Transaction:
             self.previous_producer_id, self.producer_id = self.producer_id, self.next_producer_id
             self.next_producer_id = NO_PRODUCER_ID
             self.epoch = 0
-        self.partitions = set()
-        self.groups = set()
+        self.partitions, self.groups = set(), set()
+        self.unmarked_partitions, self.unmarked_groups = set(), set()
         self.updated_at = now
 
     def snapshot(self) -> list[Any]:
@@ -166,5 +172,6 @@ class Transaction:
         self.version = rest[6]
         self.partitions = {(topic, index) for topic, index in rest[7]}
         self.groups = set(rest[8])
+        self.unmarked_partitions, self.unmarked_groups = set(self.partitions), set(self.groups)
         self.started_at, self.updated_at, self.written_epoch = rest[9:12]
         return self
