@@ -134,7 +134,7 @@ def test_records_damaged_before_the_checkpoint_are_reported_after_the_start_and_
     deadline = time.monotonic() + PATIENCE_S
     while f"{path}, position 0" not in broker.log_path.read_text() and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert f"{path}, position 0: the batch does not match its checksum" in broker.log_path.read_text()
+    assert f"{path}, position 0: the batch does not match its checksum or its place" in broker.log_path.read_text()
     consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": "g", "log_level": 0})
     consumer.assign([TopicPartition("t", 0, 0)])
     message = consumer.poll(PATIENCE_S)

@@ -71,7 +71,7 @@ class Broker:
         )
         if config.cleaner_enable:
             self._cleaning = loop.call_later(self._cleaner_backoff_s(), self._clean)
-        unchecked = (segment for log in self._logs() for segment in log.segments)
+        unchecked = ((segment, log.end_of(segment)) for log in self._logs() for segment in log.segments)
         self.scrubber = Scrubber(unchecked, self._damaged, config.scrub_bytes_per_second)
         self.scrubber.start()
         for path in self.catalog.orphans():

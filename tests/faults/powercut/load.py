@@ -135,7 +135,7 @@ class Load:
         assert client.flush(PATIENCE_S) == 0
 
     def _produce(self, _: int) -> None:
-        self._send(self._producer, PLAIN, self._dice.randrange(1, 12))
+        self._send(self._producer, PLAIN, self._dice.choice((1, 5, 40)))
 
     def _produce_keyed(self, _: int) -> None:
         self._send(self._producer, KEYED, self._dice.randrange(1, 8), keys=6)

@@ -1,8 +1,8 @@
 """Telling a write that never reached the disk from damage.
 
-Until a sync has ended, a disk may write the sectors it was given in any order. After a power cut later ones can be there
-and earlier ones not, and these read as zeros. Nothing of it was acknowledged, since no sync covered it, and so it is cut
-off like a torn tail. Damage that shows no such gap is damage of stored records.
+Until a sync has ended, a disk may write the sectors it was given in any order. After a power cut later ones can be
+there and earlier ones not, and these read as zeros. Nothing of it was acknowledged, since no sync covered it, and so
+it is cut off like a torn tail. Damage that shows no such gap is damage of stored records.
 """
 
 from __future__ import annotations

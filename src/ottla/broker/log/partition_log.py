@@ -300,8 +300,13 @@ class PartitionLog:
             if end < start + header.size and (at_least_one or header.size <= max_bytes):
                 end = start + header.size
         if start < segment.unverified:
-            return segment.read_intact(start, min(end, stop) - start)
+            return segment.read_intact(start, min(end, stop) - start, self.end_of(segment))
         return segment.read(start, min(end, stop) - start)
+
+    def end_of(self, segment: Segment) -> int:
+        """The first offset behind a segment."""
+        at = bisect_right(self._bases, segment.base_offset)
+        return self._bases[at] if at < len(self._bases) else self.next_offset
 
     def note_damage(self, what: str) -> None:
         """Says, once, that stored records are damaged."""

@@ -109,7 +109,7 @@ def _behind(folder: Path, saved: Checkpoint, sizes: dict[int, int], start_offset
         return None  # the state has another form: an older version wrote it
     segments = [_segment(folder, state) for state in kept]
     walk = _Walk(folder, segments, producers, transactions)
-    walk.next_offset = saved.offset
+    walk.next_offset, walk.exact = saved.offset, True
     later = [base for base in sorted(sizes) if base > kept[-1].base_offset]
     if sizes[kept[-1].base_offset] == kept[-1].size or walk.check(segments[-1], later):
         walk.follow(later)
@@ -154,6 +154,8 @@ class _Walk:
         self.producers = producers
         self.transactions = transactions
         self.next_offset = -1
+        # Whether offsets follow each other without gaps: in all segments that cannot have been compacted.
+        self.exact = False
 
     def follow(self, bases: list[int]) -> None:
         """Takes in the segments with these base offsets, up to a torn tail. Raises CorruptLog."""
@@ -177,16 +179,18 @@ class _Walk:
 
     def check(self, segment: Segment, later: list[int]) -> bool:
         """Checks a segment from its `size` on and cuts a torn tail off; whether it was whole. Raises CorruptLog."""
-        damage = self._check(segment)
+        damage = self._check(segment, exact=self.exact or not later)
         if damage:
             _cut(segment, damage, self.folder, later)
         return not damage
 
-    def _check(self, segment: Segment) -> str:
+    def _check(self, segment: Segment, *, exact: bool) -> str:
         fd = segment.descriptor()
         for position, header, problem in _batches(fd, segment.size, os.fstat(fd).st_size):
-            if not problem and header.base_offset < self.next_offset:
-                problem = f"offset {header.base_offset} where {self.next_offset} or more was expected"
+            if not problem and (
+                header.base_offset < self.next_offset or (exact and header.base_offset > self.next_offset)
+            ):
+                problem = f"offset {header.base_offset} where {self.next_offset} was expected"
             if problem:
                 return problem
             segment.took(header.base_offset, position, header.size, header.max_timestamp)

@@ -27,15 +27,15 @@ class Scrubber:
     """One pass over the segments that have not been checked yet.
 
     Args:
-        segments: Those that were there at the start.
+        segments: Those that were there at the start, each with the first offset behind it.
         damaged: Called in the scrubber's thread with what was found, in words.
         bytes_per_s: How fast it reads; 0 for not at all.
     """
 
     def __init__(
-        self, segments: Iterable[Segment], damaged: Callable[[str], None], bytes_per_s: int = BYTES_PER_S
+        self, segments: Iterable[tuple[Segment, int]], damaged: Callable[[str], None], bytes_per_s: int = BYTES_PER_S
     ) -> None:
-        self._work = [(segment, segment.path, segment.unverified) for segment in segments if segment.unverified]
+        self._work = [(one, one.path, one.unverified, end) for one, end in segments if one.unverified]
         self._damaged = damaged
         self._bytes_per_s = bytes_per_s
         self._stopped = threading.Event()
@@ -54,9 +54,9 @@ class Scrubber:
 
     def run(self) -> None:
         """Checks all; returns early when closed."""
-        for segment, path, until in self._work:
+        for segment, path, until, end_offset in self._work:
             try:
-                problem = self._check(path, until)
+                problem = self._check(path, segment.base_offset, until, end_offset)
             except FileNotFoundError:
                 continue  # retention or compaction took it meanwhile
             except OSError as error:
@@ -69,15 +69,15 @@ class Scrubber:
                 segment.unverified = 0
         self.finished = True
 
-    def _check(self, path: Path, until: int) -> str:
+    def _check(self, path: Path, offset: int, until: int, end_offset: int) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             position = 0
             while position < until and not self._stopped.is_set():
                 began = time.monotonic()
-                checked = _intact_bytes(fd, position, until)
+                checked, offset = _intact_bytes(fd, position, until, offset, end_offset)
                 if not checked:
-                    return f"{path}, position {position}: the batch does not match its checksum"
+                    return f"{path}, position {position}: the batch does not match its checksum or its place"
                 position += checked
                 self._stopped.wait(max(0.0, checked / self._bytes_per_s - (time.monotonic() - began)))
             return ""
@@ -85,8 +85,11 @@ class Scrubber:
             os.close(fd)
 
 
-def _intact_bytes(fd: int, position: int, until: int) -> int:
-    """How many bytes of intact batches begin at `position`: a block's worth, and one batch at least; 0 for damage."""
+def _intact_bytes(fd: int, position: int, until: int, offset: int, end_offset: int) -> tuple[int, int]:
+    """How many bytes of intact batches begin at `position`, and the least offset that may follow.
+
+    A block's worth, and one batch at least; 0 for damage. Offsets are from `offset` on and before `end_offset`.
+    """
     data = os.pread(fd, min(BLOCK_BYTES, until - position), position)
     if len(data) >= HEADER_SIZE:
         size = read_header(data).size
@@ -95,7 +98,8 @@ def _intact_bytes(fd: int, position: int, until: int) -> int:
     at = 0
     while at + HEADER_SIZE <= len(data):
         header = read_header(data, at)
-        if not is_intact(data, at, header):
+        if not is_intact(data, at, header) or header.base_offset < offset or header.last_offset >= end_offset:
             break
         at += header.size
-    return at
+        offset = header.last_offset + 1
+    return at, offset

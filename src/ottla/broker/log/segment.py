@@ -203,13 +203,23 @@ class Segment:
     def read(self, position: int, size: int) -> bytes:
         return os.pread(self.descriptor(), size, position)
 
-    def read_intact(self, position: int, size: int) -> bytes:
+    def read_intact(self, position: int, size: int, end_offset: int) -> bytes:
         """Whole batches, each checked: as many of them as are intact.
 
+        A batch's offset is not under its checksum: that it fits between its neighbours' is checked as well.
+
+        Args:
+            position: Of the first.
+            size: Of all.
+            end_offset: The first offset that lies behind this segment.
+
         Raises:
-            CorruptLog: The first is not; names file and position.
+            CorruptLog: The first is not intact; names file and position.
         """
-        data = self.read(position, size)
+        until = self._in_order_until(self.index.boundary_before(position), position + size, end_offset)
+        if until <= position:
+            raise self._damage(until, "the offsets do not rise")
+        data = self.read(position, min(size, until - position))
         at = 0
         while at + HEADER_SIZE <= len(data):
             header = read_header(data, at)
@@ -219,6 +229,22 @@ class Segment:
         if not at and data:
             raise self._damage(position, "the batch does not match its checksum")
         return data[:at]
+
+    def _in_order_until(self, begin: int, stop: int, end_offset: int) -> int:
+        """Up to where, from `begin` to `stop`, every batch lies between its neighbours, by its offset."""
+        last, before, behind = self.base_offset - 1, begin, begin
+        try:
+            for at, header in self.headers(begin):
+                if header.base_offset <= last:
+                    return before  # the offset of this batch is wrong, or that of the one before it
+                if header.last_offset >= end_offset:
+                    return at
+                if at >= stop:
+                    break
+                last, before, behind = header.last_offset, at, at + header.size
+        except CorruptLog:
+            return behind
+        return stop
 
     def headers(self, position: int = 0, at_once: int = SCAN_BYTES) -> Iterator[tuple[int, BatchHeader]]:
         """Walks the batches from `position` (a boundary) on: (position, header). Reads `at_once` bytes a time.
