@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ottla.broker.log.flusher import QUICK_SECONDS, SAMPLES_MIN, THREADS_MAX, Flusher
+from ottla.broker.log.flusher import BEARABLE_SECONDS, CROWDED_SYNCS, QUICK_SECONDS, SAMPLES_MIN, THREADS_MAX, Flusher
 
 PATIENCE_S = 10.0
 
@@ -193,7 +193,7 @@ def test_a_quick_disk_is_synced_by_the_loop_itself(loop: Posted) -> None:
 
 
 def test_a_slow_disk_never_holds_up_the_loop(loop: Posted) -> None:
-    disk, flusher = known_disk(loop, QUICK_SECONDS * 2)
+    disk, flusher = known_disk(loop, BEARABLE_SECONDS * 2)
     flusher.flush(disk)
     flusher.submit()
     loop.run_one()
@@ -201,9 +201,35 @@ def test_a_slow_disk_never_holds_up_the_loop(loop: Posted) -> None:
     flusher.close()
 
 
+def test_a_long_sync_is_left_to_the_threads_while_others_want_something(loop: Posted) -> None:
+    disk, flusher = known_disk(loop, (QUICK_SECONDS + BEARABLE_SECONDS) / 2)
+    here = threading.current_thread()
+
+    def sync(*, waited: bool) -> bool:
+        """Whether the loop did it."""
+        done = list[int]()
+        flusher.flush(disk, lambda: done.append(1))
+        flusher.submit(waited=waited)
+        if done:
+            assert disk.threads[-1] is here
+            return True
+        loop.run_one()
+        while flusher._syncing:
+            pass
+        assert done
+        return False
+
+    assert sync(waited=True), "nobody else is there"
+    assert not sync(waited=False), "somebody came during the last sync"
+    crowded = [sync(waited=True) for _ in range(CROWDED_SYNCS)]
+    assert crowded[:-1] == [False] * (CROWDED_SYNCS - 1)
+    assert sync(waited=True), "and nobody since"
+    flusher.close()
+
+
 def test_a_disk_that_gets_slow_is_left_to_the_threads_again(loop: Posted) -> None:
     disk, flusher = known_disk(loop, QUICK_SECONDS / 10)
-    disk.seconds = QUICK_SECONDS * 100
+    disk.seconds = BEARABLE_SECONDS * 100
     for _ in range(2):
         flusher.flush(disk)
         flusher.submit()

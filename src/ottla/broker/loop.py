@@ -21,6 +21,8 @@ logger = logging.getLogger("ottla.broker")
 
 Callback = Callable[[], None]
 
+AT_ONCE_SECONDS = 0.00005
+
 
 class Timer:
     """A callback at a time. `cancel` makes it never come."""
@@ -49,6 +51,7 @@ class Loop:
         self._selector.register(self._wake_in, selectors.EVENT_READ, self._drain)
         self._woken = False  # a wake-up is on its way; only a hint that saves further ones
         self._running = True
+        self.waited = True  # in this turn: whether what is handled now had not arrived before
         self.before_wait: Callback | None = None
 
     def now(self) -> float:
@@ -95,7 +98,10 @@ class Loop:
         """Waits for something to happen (at most `timeout` seconds) and handles it."""
         if self.before_wait is not None:
             self.before_wait()
-        for key, events in self._selector.select(self._wait(timeout)):
+        limit, begun = self._wait(timeout), self.now()
+        ready = self._selector.select(limit)
+        self.waited = self.now() - begun > AT_ONCE_SECONDS
+        for key, events in ready:
             key.data(events)
         self._run_timers()
         while self._posted:

@@ -28,6 +28,7 @@ from ottla.broker.frames import FramePool
 from ottla.broker.listener import OPEN, Listener, listen, listener_configs
 from ottla.broker.log.open_files import FILES
 from ottla.broker.loop import Loop
+from ottla.broker.security import audit
 from ottla.broker.security.memory import RequestMemory
 from ottla.broker.security.service import ListenerSecurity, add_first_users
 from ottla.broker.wire.schema import Message
@@ -91,13 +92,14 @@ class Server:
         self.broker = Broker(config, folder, self.loop, self._failed)
         if config.security is not None:
             add_first_users(self.broker, config.security)
+            audit.show_denials()
         self.listeners = [
             Listener(one, sock, self._security(one))
             for one, sock in zip(listener_configs(config), sockets, strict=True)
         ]
         self.port = self.listeners[0].port
         self.broker.port = self.port
-        self.memory = RequestMemory(config.queued_requests_max_bytes)
+        self.memory = RequestMemory(config.queued_requests_max_bytes, self.loop)
         self._by_address: Counter[str] = Counter()
         self.handlers = self._handlers()
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
@@ -215,7 +217,7 @@ class Server:
         return None
 
     def _end_turn(self) -> None:
-        self.broker.flusher.submit()
+        self.broker.flusher.submit(waited=self.loop.waited)
         self._send_all()
 
     def _send_all(self) -> None:

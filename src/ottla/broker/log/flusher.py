@@ -4,8 +4,10 @@ Whatever waits for a file while that file is being synced is covered by its next
 one trip to the disk. Different files are synced at the same time: a file system commits its journal once for all of
 them, and eight files one after another were measured to take fifteen times as long.
 
-A single file on a quick disk is synced by the event loop itself: waking a thread and being woken by it takes longer
-there than the sync, above all when the processors are busy. Requests that arrive meanwhile share the next one.
+A single file on a quick disk is synced by the event loop itself: waking a thread and being woken by it takes as long
+there as the sync, and longer when the processors are busy. Requests that arrive meanwhile share the next one. A sync of
+some megabytes takes longer: the loop does that, too, as long as nothing arrives meanwhile, as with a single producer
+that waits for each acknowledgement; else the threads do, and the loop takes in the next requests.
 
 A failed fsync is fatal: the kernel may have dropped the dirty pages, so nothing written since the last good sync may
 ever be acknowledged, and asking again would falsely succeed.
@@ -23,7 +25,9 @@ from typing import Protocol
 Callback = Callable[[], None]
 
 THREADS_MAX = 8
-QUICK_SECONDS = 0.002  # up to this the loop syncs by itself: its other clients do not notice
+QUICK_SECONDS = 0.0005  # up to this the loop syncs by itself
+BEARABLE_SECONDS = 0.004  # up to this it does while nobody else wants anything
+CROWDED_SYNCS = 16  # for how many syncs somebody counts who did
 SAMPLES_MIN = 8  # before that many syncs a disk counts as slow
 
 logger = logging.getLogger("ottla.broker")
@@ -75,6 +79,9 @@ class Flusher:
         self.syncs = 0
         self.sync_seconds = 0.0
         self._usual_seconds = 0.0  # of a sync, lately
+        self._crowd = 0  # counts down from when something arrived during a sync
+        self._synced_here = False  # in the last turn
+        self._flushes = 0
         self._closed = False
         self._broken = False
 
@@ -83,12 +90,20 @@ class Flusher:
 
         Takes effect with the next `submit`. Both belong to the event loop's thread.
         """
+        self._flushes += 1
         callbacks = self._gathered.setdefault(what, [])
         if done is not None:
             callbacks.append(done)
 
-    def submit(self) -> None:
-        """Syncs what was gathered, or hands it over, once a turn of the loop: all its requests at once."""
+    def submit(self, *, waited: bool = True) -> None:
+        """Syncs what was gathered, or hands it over, once a turn of the loop: all its requests at once.
+
+        Args:
+            waited: Whether the loop had to wait for what it has just handled; else it came during the last turn.
+        """
+        if self._synced_here and not waited:
+            self._crowd = CROWDED_SYNCS
+        self._synced_here = False
         while self._gathered:  # what is called back after a sync may want another
             gathered, self._gathered = self._gathered, {}
             if len(gathered) == 1 and self._is_quick():
@@ -98,8 +113,9 @@ class Flusher:
 
     def _is_quick(self) -> bool:
         """Whether the loop does better without the threads: the disk is quick, and none of them is at work."""
-        quick = self.syncs >= SAMPLES_MIN and self._usual_seconds < QUICK_SECONDS
-        return quick and not (self._waiting or self._syncing or self._closed or self._broken)
+        quick = self._usual_seconds < (BEARABLE_SECONDS if self._crowd == 0 else QUICK_SECONDS)
+        at_work = self._waiting or self._syncing or self._closed or self._broken
+        return quick and self.syncs >= SAMPLES_MIN and not at_work
 
     def _sync_here(self, what: Syncable, callbacks: list[Callback]) -> None:
         try:
@@ -111,6 +127,7 @@ class Flusher:
             self._broken = True
             self._post(partial(self._failed, error))
             return
+        self._synced_here = True
         try:
             _Completion(what, mark, callbacks)()
         except Exception:
@@ -125,9 +142,16 @@ class Flusher:
         with self._condition:
             if self._closed or self._broken:
                 return  # too late to promise anything; whoever stops the broker has synced what matters
+            alone = len(gathered) == 1 and not (self._waiting or self._syncing)
             for what, callbacks in gathered.items():
+                if alone:
+                    callbacks.append(partial(self._look_back, self._flushes))
                 self._waiting.setdefault(what, []).extend(callbacks)
                 self._wake_one()
+
+    def _look_back(self, flushes: int) -> None:
+        """After the sync of a single file by a thread: whether anybody wanted another one meanwhile."""
+        self._crowd = max(0, self._crowd - 1) if flushes == self._flushes else CROWDED_SYNCS
 
     def _wake_one(self) -> None:
         if self._idle:
