@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--config", type=Path, default=None, metavar="FILE", help="settings in the form of Kafka's server.properties")
     add("--data", type=Path, dest="data_dir", metavar="DIR", help="data folder (default a temporary one)")
     add("--host", help=f"address to listen on (default {defaults.host})")
+    add("--allow-insecure", action="store_true", help="let other machines reach a listener that is open or unencrypted")
     add("--port", type=int, help=f"0 picks a free port (default {defaults.port})")
     add(
         "--flush",

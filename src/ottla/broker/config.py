@@ -19,7 +19,7 @@ class BrokerConfig:
 
     Args:
         data_dir: Where everything is kept; None for a temporary folder that is removed at exit.
-        host: The address to listen on, and the one told to clients. Loopback only by default: there is no security yet.
+        host: The address to listen on, and the one told to clients. Loopback by default. Counts if `security` names no listeners.
         port: 0 picks a free port.
         flush: What an acknowledgement promises. `ack`: the record is on the disk (group fsync before every answer, and
             consumers see only what is durable): survives power loss. `interval`: synced every

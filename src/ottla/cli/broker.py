@@ -55,6 +55,14 @@ def broker(
     host: Annotated[
         str | None, typer.Option(help="Address to listen on and to tell clients.", show_default="127.0.0.1")
     ] = None,
+    allow_insecure: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-insecure",
+            help="Let other machines reach a listener without TLS, or without saying who they are.",
+            show_default=False,
+        ),
+    ] = None,
     flush: Annotated[
         Flush | None,
         typer.Option(
@@ -88,8 +96,8 @@ def broker(
 ) -> None:
     """Run the embedded broker: Kafka's protocol for one machine, durable, without a JVM.
 
-    Prints "broker ready on HOST:PORT" once it listens. SIGTERM or Ctrl-C stops it cleanly. It has no security: keep it
-    on loopback.
+    Prints "broker ready on HOST:PORT" once it listens. SIGTERM or Ctrl-C stops it cleanly. TLS,
+    SASL and ACLs are set up in the file for --config (docs/security.md); without them it stays on loopback.
     """
     from ottla.broker import serve
     from ottla.broker.kafka_settings import load_config
@@ -103,6 +111,7 @@ def broker(
             data_dir=data,
             host=host,
             port=port,
+            allow_insecure=allow_insecure,
             flush=flush and flush.value,
             auto_create_topics=auto_create_topics,
             partitions=partitions,

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ottla.broker.audit")
 
 
+def show_denials() -> None:
+    """Lets denials through even where the rest of the log begins at warnings, unless somebody has set this logger."""
+    if logger.level == logging.NOTSET and not logger.isEnabledFor(logging.INFO):
+        logger.setLevel(logging.INFO)
+
+
 def decided(call: Call, allowed: bool, operation: Operation, resource: ResourceType, name: str, rule: str) -> None:
     """Writes a decision down. `rule` says why: the ACL, super.users, or that there was none."""
     level = logging.DEBUG if allowed else logging.INFO
