@@ -312,6 +312,16 @@ def test_a_batch_after_the_end_needs_a_new_transaction(one: Transactor, topic: s
     assert one.produce(topic)[0] == INVALID_TXN_STATE
 
 
+def test_the_next_transaction_of_the_same_epoch_must_not_use_sequences_again(one: Transactor, topic: str) -> None:
+    one.begin()
+    for commit in (False, True):
+        one.add(topic, 0)
+        # The second time it counts as the first one repeated, although that one was aborted.
+        assert one.produce(topic, [b"a", b"b"], sequence=0) == (NONE, 0)
+        one.finish(commit=commit)
+    assert fetch(one.asking, topic).batches == [(0, "data"), (2, "abort"), (3, "commit")]
+
+
 # --- EndTxn from version 5 on (KIP-890) ---
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ottla.broker.wire.messages.add_offsets_to_txn import ADD_OFFSETS_TO_TXN
 from ottla.broker.wire.messages.add_partitions_to_txn import ADD_PARTITIONS_TO_TXN
@@ -57,17 +58,15 @@ class Transactor:
         """InitProducerId until it is granted, as clients do it."""
         # Apache Kafka makes its topics of offsets and transactions when somebody first asks for a coordinator.
         for kind in (0, 1):
-            wanted = {"key_type": kind, "coordinator_keys": [self.id]}
-            wait_until(
-                lambda wanted=wanted: (
-                    self.asking.ask(FIND_COORDINATOR, 4, **wanted)["coordinators"][0]["error_code"] == 0
-                ),
-                what="there is a coordinator",
-            )
+            wait_until(partial(self._has_coordinator, kind), what="there is a coordinator")
         error, self.producer_id, self.epoch = self.patiently(lambda: self.initialise(version, timeout_ms=timeout_ms))
         assert error == NONE
         self.sequences.clear()
         return self
+
+    def _has_coordinator(self, kind: int) -> bool:
+        answer = self.asking.ask(FIND_COORDINATOR, 4, key_type=kind, coordinator_keys=[self.id])
+        return bool(answer["coordinators"][0]["error_code"] == NONE)
 
     def initialise(
         self, version: int = 4, *, timeout_ms: int = 60_000, producer_id: int = -1, epoch: int = -1
