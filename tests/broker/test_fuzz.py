@@ -216,3 +216,25 @@ def test_hostile_requests_do_not_make_the_broker_grow(limited: tuple[subprocess.
         data = {"name": "t", "partition_data": [{"index": 0, "records": batch([b"v"])}]}
         answer = client.ask("Produce", 9, acks=-1, timeout_ms=1000, topic_data=[data])
         assert answer["responses"][0]["partition_responses"][0]["error_code"] == 0
+
+
+def test_who_announces_much_and_sends_nothing_does_not_keep_others_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ottla.broker.security.memory.STALL_SECONDS", 0.1)
+    with RunningBroker(tmp_path, queued_requests_max_bytes=1 << 20, auto_create_topics=False) as running:
+        silent = running.connect()
+        silent.sock.sendall(struct.pack(">i", 1 << 20) + b"\0\3\0\1")
+        with closing(running.connect()) as client, closing(silent):
+            body = (
+                APIS["Metadata"],
+                1,
+                struct.pack(">i", 20_000) + b"\0\x20" + b"".join(b"%032d\0\x20" % n for n in range(20_000))[:-2],
+            )
+            whole = frame(*body)
+            client.sock.sendall(whole[: 1 << 18])
+            client.sock.sendall(whole[1 << 18 :])
+            client.sent.append(("Metadata", 1))
+            client.count += 2
+            assert client.receive()["brokers"]
+            assert silent.sock.recv(1) == b""

@@ -284,10 +284,15 @@ class Connection:
         self._reserved = self._frame_size
         self.go_on()
 
+    @property
+    def filled(self) -> int:
+        """How many bytes of the request that is arriving are there."""
+        return self._filled
+
     def _give_memory_back(self) -> None:
         size, self._reserved = self._reserved, 0
         if size:
-            self.server.memory.give_back(size)
+            self.server.memory.give_back(self, size)
 
     def _continue_frame(self) -> None:
         if self._filled == len(self._frame):
