@@ -188,6 +188,7 @@ class Broker:
         self._unsynced.clear()
 
     def _retain(self) -> None:
+        self.catalog.reserve.restore()
         for topic, index, log in self.catalog.logs():
             gone = retention.apply(topic.config, log)
             if gone:

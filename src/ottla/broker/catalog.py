@@ -21,6 +21,7 @@ from ottla.broker import broker_configs
 from ottla.broker.ids import random_id, short_form
 from ottla.broker.log.journal import Entry, Journal
 from ottla.broker.log.partition_log import PartitionLog
+from ottla.broker.log.reserve import Reserve
 from ottla.broker.security.store import SecurityStore
 from ottla.broker.topic_configs import TopicConfig
 from ottla.errors import CorruptLog
@@ -88,6 +89,7 @@ class Catalog:
                 f"topics they are. Restore the file from a backup, or choose an empty data folder with --data."
             )
         self.security = SecurityStore(lambda *entries: self.journal.append(*entries))
+        self.reserve = Reserve(folder)
         self.journal = Journal(folder / JOURNAL, self._replay, self._snapshot)
         self._next_producer_id = self._producer_ids_reserved
         if not self.cluster_id:
@@ -127,7 +129,7 @@ class Catalog:
 
     def delete(self, topic: Topic) -> None:
         """Forgets a topic. Its files are the caller's to destroy, once nothing uses them."""
-        self.journal.append(["delete", topic.id.hex()])
+        self._append_to_make_room(["delete", topic.id.hex()])
         self._remove(topic.id)
         for log in topic.partitions:
             log.deleted = True
@@ -135,8 +137,16 @@ class Catalog:
     def note_start(self, topic: Topic, index: int) -> None:
         """Writes down where a partition's log begins."""
         offset = topic.partitions[index].start_offset
+        self._append_to_make_room(["start", topic.id.hex(), index, offset])
         self._starts[topic.id, index] = offset
-        self.journal.append(["start", topic.id.hex(), index, offset])
+
+    def _append_to_make_room(self, entry: Entry) -> None:
+        try:
+            self.journal.append(entry)
+        except OSError:
+            if not self.reserve.take():
+                raise
+            self.journal.append(entry)
 
     def next_producer_id(self) -> tuple[int, bool]:
         """A producer id never given before, and whether the journal must be flushed before it is used."""

@@ -42,5 +42,9 @@ def _grow(broker: Broker, wanted: Message, validate_only: bool) -> Message:
         message = f"{count - have} new partitions, {len(wanted['assignments'])} assignments."
         return answer | {"error_code": ErrorCode.INVALID_REPLICA_ASSIGNMENT, "error_message": message}
     if not validate_only:
-        broker.catalog.change(topic, partitions=count)
+        try:
+            broker.catalog.change(topic, partitions=count)
+        except OSError as error:
+            message = f"it could not be written down: {error.strerror}"
+            return answer | {"error_code": ErrorCode.KAFKA_STORAGE_ERROR, "error_message": message}
     return answer

@@ -3,7 +3,7 @@
 Partition count -1 takes the broker's default. Any replication factor from 1 up and -1 are accepted and reported as 1:
 there is one node. Assignments are accepted for their number of partitions. Errors per topic: TOPIC_ALREADY_EXISTS,
 INVALID_TOPIC_EXCEPTION, INVALID_PARTITIONS, POLICY_VIOLATION (more than 10,000 partitions),
-INVALID_REPLICATION_FACTOR, INVALID_CONFIG, INVALID_REQUEST (named twice).
+INVALID_REPLICATION_FACTOR, INVALID_CONFIG, INVALID_REQUEST (named twice), KAFKA_STORAGE_ERROR (a full disk).
 `validate_only` checks and makes nothing.
 """
 
@@ -72,7 +72,10 @@ def _create(broker: Broker, wanted: Message, validate_only: bool) -> Message:
     if validate_only:
         config = TopicConfig(settings, broker.catalog.defaults)
     else:
-        topic = broker.catalog.create(name, partitions, settings)
+        try:
+            topic = broker.catalog.create(name, partitions, settings)
+        except OSError as error:
+            return _refusal(wanted, ErrorCode.KAFKA_STORAGE_ERROR, f"it could not be written down: {error.strerror}")
         answer["topic_id"] = topic.id
         config = topic.config
     answer["configs"] = entries(broker.catalog, config)

@@ -39,5 +39,8 @@ def _delete(broker: Broker, topic: Topic | None, part: Message) -> Message:
     if not 0 <= offset <= log.high_watermark:
         return answer | {"error_code": ErrorCode.OFFSET_OUT_OF_RANGE}
     if offset > log.start_offset:
-        broker.remove_segments(topic, index, log.delete_until(offset))
+        try:
+            broker.remove_segments(topic, index, log.delete_until(offset))
+        except OSError:
+            return answer | {"error_code": ErrorCode.KAFKA_STORAGE_ERROR}
     return answer | {"low_watermark": log.start_offset}

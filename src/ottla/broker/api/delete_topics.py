@@ -35,7 +35,11 @@ def _delete(broker: Broker, wanted: Message) -> Message:
         by_id = topic_id != NO_UUID
         code = ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         return answer | {"error_code": code, "error_message": "This server does not host this topic."}
-    broker.catalog.delete(topic)
+    try:
+        broker.catalog.delete(topic)
+    except OSError as error:
+        message = f"it could not be written down: {error.strerror}"
+        return answer | {"error_code": ErrorCode.KAFKA_STORAGE_ERROR, "error_message": message}
     broker.coordinator.topic_deleted(topic.name)
     broker.discard(topic.partitions, topic)
     return {"name": topic.name, "topic_id": topic.id, "error_code": ErrorCode.NONE}

@@ -7,6 +7,8 @@ UNKNOWN_TOPIC_ID. There is one node, it leads everything, in epoch 0.
 
 from __future__ import annotations
 
+import logging
+
 from ottla.broker.api.topics import AUTHORIZED_CLUSTER, AUTHORIZED_TOPIC
 from ottla.broker.broker import Broker
 from ottla.broker.catalog import INTERNAL_TOPICS, Topic, collide, name_fault
@@ -15,6 +17,8 @@ from ottla.broker.log.partition_log import LEADER_EPOCH
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.messages.metadata import METADATA
 from ottla.broker.wire.schema import NO_UUID, Message
+
+logger = logging.getLogger("ottla.broker")
 
 API = METADATA
 
@@ -29,8 +33,11 @@ def handle(broker: Broker, call: Call) -> Message | None:
     for wanted in () if everything else asked:
         topic = broker.topic(wanted["name"], wanted["topic_id"])
         if topic is None and wanted["name"] and _may_create(broker, call, wanted["name"]):
-            topic = broker.catalog.create(wanted["name"], broker.config.partitions, {})
-            created = True
+            try:
+                topic = broker.catalog.create(wanted["name"], broker.config.partitions, {})
+                created = True
+            except OSError as error:
+                logger.error("topic %s could not be created: %s", wanted["name"], error)
         answers.append(describe(broker, topic, call) if topic else _unknown(wanted))
     reply = {
         "brokers": [{"node_id": broker.config.node_id, "host": call.connection.host, "port": call.connection.port}],
