@@ -29,6 +29,9 @@ from tests.broker.running import Client, RunningBroker
 from tests.contracts.security.certificates import Authority
 from tests.contracts.security.tokens import AUDIENCE, ISSUER, Issuer
 
+# A busy machine must not make a slow example of a good one.
+fuzz = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
 KNOWN = Credential.from_password(1, "secret", salt=b"0123456789abcdef")
 # Pieces of the real thing make deeper ways in than noise does.
 PIECES = [
@@ -53,16 +56,19 @@ def fails_in_words(exchange: Exchange, tokens: list[bytes]) -> None:
         assert len(answer) < 1000
 
 
+@fuzz
 @given(st.lists(token, min_size=1, max_size=4))
 def test_scram_messages_of_any_kind_are_refused(tokens: list[bytes]) -> None:
     fails_in_words(ScramExchange("SCRAM-SHA-256", lookup), tokens)
 
 
+@fuzz
 @given(st.lists(token, min_size=1, max_size=3))
 def test_plain_messages_of_any_kind_are_refused(tokens: list[bytes]) -> None:
     fails_in_words(PlainExchange({"ann": "a long secret"}), tokens)
 
 
+@fuzz
 @given(flipped=st.integers(0, 2000), bit=st.integers(0, 7), which=st.integers(0, 1))
 def test_one_flipped_bit_in_a_scram_conversation_keeps_the_client_out(flipped: int, bit: int, which: int) -> None:
     exchange = ScramExchange("SCRAM-SHA-256", lookup)
@@ -175,14 +181,14 @@ claims = st.dictionaries(st.sampled_from(["sub", "exp", "iat", "nbf", "aud", "is
 part_text = st.one_of(header.map(part), claims.map(part), json_value.map(part), st.text(max_size=30))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz
 @given(parts=st.lists(part_text, max_size=5))
 def test_tokens_of_any_kind_are_refused(judge: TokenJudge, parts: list[str]) -> None:
     with pytest.raises(InvalidToken):
         judge.judge(".".join(parts))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz
 @given(at=st.integers(0, 5000), bit=st.integers(0, 6))
 def test_one_flipped_bit_makes_a_token_worthless(judge: TokenJudge, issuer: Issuer, at: int, bit: int) -> None:
     good = issuer.token().encode()
@@ -193,7 +199,7 @@ def test_one_flipped_bit_makes_a_token_worthless(judge: TokenJudge, issuer: Issu
         judge.judge(bytes(changed).decode())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz
 @given(tokens=st.lists(token, min_size=1, max_size=3))
 def test_bearer_messages_of_any_kind_are_refused(judge: TokenJudge, tokens: list[bytes]) -> None:
     fails_in_words(OAuthExchange(judge), tokens)
@@ -277,6 +283,7 @@ def test_unknown_keys_do_not_make_the_broker_ask_the_issuer_again_and_again(issu
     assert len(asked) == 1
 
 
+@fuzz
 @given(st.one_of(st.binary(max_size=100), json_value.map(lambda value: json.dumps(value).encode()),
                  st.lists(json_value, max_size=3).map(lambda keys: json.dumps({"keys": keys}).encode())))  # fmt: skip
 def test_key_sets_of_any_kind_are_read_or_refused(data: bytes) -> None:
@@ -287,13 +294,14 @@ def test_key_sets_of_any_kind_are_read_or_refused(data: bytes) -> None:
 # --- certificates, rules, settings ---
 
 
+@fuzz
 @given(st.binary(max_size=300))
 def test_any_bytes_are_no_certificate(data: bytes) -> None:
     with pytest.raises(ValueError):
         subject(data)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz
 @given(at=st.integers(0, 100_000), byte=st.integers(0, 255), cut=st.booleans())
 def test_a_damaged_certificate_is_read_or_refused(der: bytes, at: int, byte: int, cut: bool) -> None:
     changed = bytearray(der)
@@ -317,12 +325,14 @@ def der(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return found
 
 
+@fuzz
 @given(st.text(max_size=60))
 def test_mapping_rules_of_any_kind_are_read_or_refused(text: str) -> None:
     with contextlib.suppress(ValueError):
         MappingRules(text).principal("CN=ann,OU=x")
 
 
+@fuzz
 @given(st.text(alphabet=' ="\\;ab_.', max_size=60))
 def test_login_configurations_of_any_kind_are_read_or_refused(text: str) -> None:
     with contextlib.suppress(ValueError):
@@ -367,7 +377,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> object:
         yield running
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(fuzz, max_examples=60)
 @given(
     mechanism=st.sampled_from(["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]),
     version=st.integers(0, 1),
