@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 from ottla.errors import ServerFailed
@@ -24,6 +25,11 @@ from tests.servers.redis import Redis
 USED = "server used"
 EMBEDDED = "embedded broker"
 IN_CI = os.environ.get("CI", "").lower() in ("true", "1")
+
+# Examples may take as long as a busy machine needs. In CI they are the same each time: what lands does not depend on
+# luck; elsewhere every run tries others.
+hypothesis.settings.register_profile("ottla", deadline=None, derandomize=IN_CI, print_blob=True)
+hypothesis.settings.load_profile("ottla")
 
 S = TypeVar("S", bound=Server)
 
