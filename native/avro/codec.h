@@ -219,9 +219,9 @@ PyObject *time_value(int64_t n, int unit);
 PyObject *timedelta_value(int64_t micros);
 PyObject *uuid_from_text(const uint8_t *s, Py_ssize_t n);
 PyObject *uuid_from_bytes(const uint8_t *s);
-int write_timestamp(Writer *w, PyObject *value);
+int write_timestamp(Writer *w, PyObject *value, int unit);
 int write_date(Writer *w, PyObject *value);
-int write_time(Writer *w, PyObject *value);
+int write_time(Writer *w, PyObject *value, int unit);
 int write_timedelta(Writer *w, PyObject *value);
 int write_uuid(Writer *w, PyObject *value);
 

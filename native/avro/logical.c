@@ -130,7 +130,7 @@ timedelta_value(int64_t micros)
 }
 
 int
-write_timestamp(Writer *w, PyObject *value)
+write_timestamp(Writer *w, PyObject *value, int unit)
 {
     /* Any other zone has an offset that only its own code knows. */
     if (!PyDateTime_CheckExact(value) || PyDateTime_DATE_GET_TZINFO(value) != PyDateTime_TimeZone_UTC) {
@@ -139,7 +139,8 @@ write_timestamp(Writer *w, PyObject *value)
     int64_t days = ordinal_of(PyDateTime_GET_YEAR(value), PyDateTime_GET_MONTH(value), PyDateTime_GET_DAY(value));
     int64_t seconds = PyDateTime_DATE_GET_HOUR(value) * 3600 + PyDateTime_DATE_GET_MINUTE(value) * 60 +
                       PyDateTime_DATE_GET_SECOND(value);
-    return write_long(w, ((days - EPOCH_DAY) * 86400 + seconds) * 1000000 + PyDateTime_DATE_GET_MICROSECOND(value));
+    int64_t n = ((days - EPOCH_DAY) * 86400 + seconds) * 1000000 + PyDateTime_DATE_GET_MICROSECOND(value);
+    return write_long(w, unit == UNIT_MILLIS ? floor_div(n, 1000) : n);
 }
 
 int
@@ -153,14 +154,15 @@ write_date(Writer *w, PyObject *value)
 }
 
 int
-write_time(Writer *w, PyObject *value)
+write_time(Writer *w, PyObject *value, int unit)
 {
     if (!PyTime_CheckExact(value) || PyDateTime_TIME_GET_TZINFO(value) != Py_None) {
         return -1;
     }
     int64_t seconds = PyDateTime_TIME_GET_HOUR(value) * 3600 + PyDateTime_TIME_GET_MINUTE(value) * 60 +
                       PyDateTime_TIME_GET_SECOND(value);
-    return write_long(w, seconds * 1000000 + PyDateTime_TIME_GET_MICROSECOND(value));
+    int64_t n = seconds * 1000000 + PyDateTime_TIME_GET_MICROSECOND(value);
+    return write_long(w, unit == UNIT_MILLIS ? n / 1000 : n);
 }
 
 int

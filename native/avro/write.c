@@ -83,6 +83,17 @@ write_bytes(Writer *w, PyObject *value)
 }
 
 static int
+write_fixed(Writer *w, PyObject *value, int64_t size)
+{
+    if (!PyBytes_CheckExact(value) || PyBytes_GET_SIZE(value) != size || reserve(w, (size_t)size) < 0) {
+        return -1;
+    }
+    memcpy(w->p, PyBytes_AS_STRING(value), (size_t)size);
+    w->p += size;
+    return 0;
+}
+
+static int
 write_byte(Writer *w, uint8_t byte)
 {
     if (UNLIKELY(reserve(w, 1) < 0)) {
@@ -315,6 +326,8 @@ write_value(Writer *w, const Node *node, PyObject *value)
             return value == Py_True ? write_byte(w, 1) : value == Py_False ? write_byte(w, 0) : -1;
         case OP_BYTES:
             return write_bytes(w, value);
+        case OP_FIXED:
+            return write_fixed(w, value, node->size);
         case OP_ENUM:
             return write_enum(w, node, value);
         case OP_SYMBOL:
@@ -322,11 +335,11 @@ write_value(Writer *w, const Node *node, PyObject *value)
         case OP_ALLOWED:
             return write_allowed(w, node, value);
         case OP_TIMESTAMP:
-            return write_timestamp(w, value);
+            return write_timestamp(w, value, node->make);
         case OP_DATE:
             return write_date(w, value);
         case OP_TIME:
-            return write_time(w, value);
+            return write_time(w, value, node->make);
         case OP_TIMEDELTA:
             return write_timedelta(w, value);
         case OP_UUID:

@@ -32,6 +32,25 @@ DEFAULT_DIGITS = Digits(38, 9)
 
 
 @dataclass(frozen=True, slots=True)
+class Fixed:
+    """Bytes of a fixed number, written without a length: `digest: Annotated[bytes, Fixed(32)]` is an Avro fixed."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= 2**31 - 1:
+            raise EventDefinitionError(f"Fixed({self.size}): the size must be 1 to {2**31 - 1} bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Millis:
+    """A datetime or time kept in milliseconds: `at: Annotated[datetime, Millis()]` is an Avro timestamp-millis.
+
+    For readers that know no other unit. What is finer is cut off when it is written.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class FormerNames:
     """Names a field had before: `sku: Annotated[str, FormerNames("stock_code")]` still reads older events.
 

@@ -14,6 +14,7 @@ from ottla.events.names import check_full_name, check_topic
 T = TypeVar("T")
 
 Format = Literal["avro", "json", "protobuf"]
+Rename = Literal["camel"]
 
 _ATTRIBUTE = "__ottla_event__"
 
@@ -29,6 +30,9 @@ class EventType:
         name: The full name on the wire (`"shop.OrderCreated"`), never the Python module path, so that a class can
             move between modules while old events stay readable.
         format: What its events are written in; None leaves it to the setting `serde.format`.
+        version: The version of its definition, where upcasters read older ones.
+        rename: "camel" if its fields are written in camel case.
+        docs: Whether docstrings go into the schema.
     """
 
     cls: type
@@ -36,6 +40,9 @@ class EventType:
     key: str | None
     name: str
     format: Format | None = None
+    version: int = 1
+    rename: Rename | None = None
+    docs: bool = False
 
     def key_of(self, obj: object) -> bytes | None:
         """The record key of an event: its key field as UTF-8 text; None if there is no key field or it is None.
@@ -61,6 +68,9 @@ def event(
     name: str | None = None,
     namespace: str | None = None,
     format: Format | None = None,
+    version: int = 1,
+    rename: Rename | None = None,
+    docs: bool = False,
 ) -> Callable[[type[T]], type[T]]:
     """Declares a dataclass, msgspec.Struct, pydantic v2 model or attrs class as an event type.
 
@@ -72,6 +82,11 @@ def event(
         name: The event type's name on the wire; default: the class's name.
         namespace: What the name is qualified with (`"shop"` gives `"shop.OrderCreated"`); nested records share it.
         format: "avro", "json" or "protobuf"; None leaves it to the setting `serde.format` (Avro if that says nothing).
+        version: Counted up when the class changes in a way that schema resolution cannot follow; `@upcast` functions
+            then read what was written before. It stands in the Avro schema from 2 on.
+        rename: "camel" writes `order_id` as `orderId`, in nested records too, unless a field has a name of its own
+            (msgspec's `rename`, pydantic's alias).
+        docs: Put the docstrings of the class and its nested classes into the schema.
 
     Raises:
         EventDefinitionError: The class has no fields Ottla can read, `key` is none of them, or a name is not allowed.
@@ -92,7 +107,11 @@ def event(
             raise EventDefinitionError(f"{where}: key {key!r} is not a field. Its fields: {', '.join(names) or 'none'}")
         if format not in (None, "avro", "json", "protobuf"):
             raise EventDefinitionError(f'{where}: format {format!r} is none of "avro", "json", "protobuf"')
-        setattr(cls, _ATTRIBUTE, EventType(cls, topic, key, full_name, format))
+        if rename not in (None, "camel"):
+            raise EventDefinitionError(f'{where}: rename {rename!r} is not "camel"')
+        if not isinstance(version, int) or version < 1:
+            raise EventDefinitionError(f"{where}: version {version!r} is not a whole number from 1 on")
+        setattr(cls, _ATTRIBUTE, EventType(cls, topic, key, full_name, format, version, rename, docs))
         return cls
 
     return declare

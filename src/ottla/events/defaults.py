@@ -42,8 +42,9 @@ def default_json(shape: Shape, value: Any) -> Any:
     match shape:
         case Scalar():
             return _scalar(shape, value)
-        case Logical(kind=kind):
-            return _logical(kind, value)
+        case Logical(kind=kind, millis=millis):
+            number = _logical(kind, value)
+            return number // 1000 if millis else number
         case DecimalNumber():
             return _decimal(shape, value)
         case Enumeration():
@@ -70,6 +71,8 @@ def _scalar(shape: Scalar, value: Any) -> Any:
     cls = type(value)
     if cls not in _SCALAR_CLASSES[shape.kind] or (shape.allowed is not None and value not in shape.allowed):
         raise TypeError(value)
+    if shape.size is not None and len(value) != shape.size:
+        raise ValueError(value)
     if shape.kind == "long" and not -(2**63) <= value < 2**63:
         raise ValueError(value)
     if shape.kind == "double":

@@ -7,6 +7,7 @@ import collections.abc as abc
 import decimal
 import enum
 import functools
+import inspect
 import re
 import types
 import typing
@@ -15,8 +16,8 @@ from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, Literal, NewType, TypeVar, get_args, get_origin
 
 from ottla.errors import EventDefinitionError
-from ottla.events.annotations import DEFAULT_DIGITS, Digits, FormerNames
-from ottla.events.declaration import declared_event
+from ottla.events.annotations import DEFAULT_DIGITS, Digits, Fixed, FormerNames, Millis
+from ottla.events.declaration import Rename, declared_event
 from ottla.events.defaults import fits
 from ottla.events.fields import MISSING, ClassField, class_fields, is_record_class
 from ottla.events.names import check_avro_name, is_avro_name
@@ -113,6 +114,8 @@ class _Derivation:
         self._enums: dict[type, Enumeration] = {}
         self._owners: dict[str, object] = {}
         self._path: list[str] = []
+        self._rename: Rename | None = None
+        self._docs = False
 
     def record(self, cls: type, namespace: str) -> Record:
         known = self._records.get(cls)
@@ -130,7 +133,13 @@ class _Derivation:
         self._claim(shape.full_name, cls)
         self._records[cls] = shape
         self._open.append(shape)
+        before = self._rename, self._docs
+        if declared:
+            self._rename, self._docs = declared.rename, declared.docs
+        if self._docs:
+            shape.doc = _doc(cls)
         shape.fields = tuple(self._field(shape, field) for field in class_fields(cls))
+        self._rename, self._docs = before
         self._open.pop()
         self._check_names(shape)
         return shape
@@ -152,9 +161,12 @@ class _Derivation:
 
     def _field(self, record: Record, field: ClassField) -> RecordField:
         where = f"{record.cls.__qualname__}.{field.name}"
-        check_avro_name(field.wire_name, f"{record.cls.__qualname__}: field")
+        wire_name = field.wire_name
+        if self._rename == "camel" and wire_name == field.name:
+            wire_name = _camel(wire_name)
+        check_avro_name(wire_name, f"{record.cls.__qualname__}: field")
         self._path.append(where)
-        shape = self.shape(field.annotation, record, field.wire_name)
+        shape = self.shape(field.annotation, record, wire_name)
         self._path.pop()
         aliases: tuple[str, ...] = ()
         for extra in getattr(field.annotation, "__metadata__", ()):
@@ -163,7 +175,7 @@ class _Derivation:
         if isinstance(shape, Union) and field.default is not MISSING:
             shape = _default_first(shape, field.default)
         return RecordField(
-            name=field.wire_name,
+            name=wire_name,
             attribute=field.name,
             init_name=field.init_name,
             shape=shape,
@@ -174,7 +186,12 @@ class _Derivation:
         )
 
     def shape(self, hint: Any, record: Record, field_name: str, digits: Digits | None = None) -> Shape:
+        extras = _extras(hint)
         hint, digits = _unwrap(hint, digits)
+        if extras:
+            annotated = self._annotated(hint, extras, record, field_name)
+            if annotated is not None:
+                return annotated
         if isinstance(hint, abc.Hashable):
             if hint in _SCALARS:
                 return Scalar(_SCALARS[hint])
@@ -197,6 +214,21 @@ class _Derivation:
             if is_record_class(hint):
                 return self.record(hint, record.namespace)
         raise self._refusal(hint)
+
+    def _annotated(self, hint: Any, extras: tuple[Any, ...], record: Record, field_name: str) -> Shape | None:
+        for extra in extras:
+            if isinstance(extra, Fixed):
+                if hint is not bytes:
+                    raise self._refusal(hint, "bytes, where Fixed(...) is to say how many")
+                name = _part_name(record, field_name)
+                shape = Scalar("bytes", None, extra.size, name, record.namespace)
+                self._claim(avro_branch(shape), (record.cls, field_name, extra.size))
+                return shape
+            if isinstance(extra, Millis):
+                if hint not in (datetime, time):
+                    raise self._refusal(hint, "a datetime or a time, where Millis() is to say the unit")
+                return Logical(_LOGICAL[hint], millis=True)
+        return None
 
     def _array(self, hint: Any, build: type, record: Record, field_name: str, digits: Digits | None) -> Shape:
         args = get_args(hint)
@@ -250,7 +282,7 @@ class _Derivation:
         if plain and all(v.__class__ is str for v in plain):
             shape: Shape
             if all(is_avro_name(v) for v in plain):
-                name = record.name + "".join(part[:1].upper() + part[1:] for part in re.split("_+", field_name))
+                name = _part_name(record, field_name)
                 shape = Enumeration(None, name, record.namespace, plain, plain)
                 self._claim(avro_branch(shape), (record.cls, field_name, plain))
             else:
@@ -291,6 +323,41 @@ class _Derivation:
         if instead is None:
             instead = _suggestion(hint)
         return EventDefinitionError(f"{where}: no schema can be derived from {_name(hint)}. Use instead: {instead}")
+
+
+def _part_name(record: Record, field_name: str) -> str:
+    """The name of a type that a field brings along."""
+    return record.name + "".join(part[:1].upper() + part[1:] for part in re.split("_+", field_name))
+
+
+def _camel(name: str) -> str:
+    """`order_id` as `orderId`; underscores in front stay."""
+    bare = name.lstrip("_")
+    first, *rest = bare.split("_")
+    return name[: len(name) - len(bare)] + first + "".join(part[:1].upper() + part[1:] for part in rest)
+
+
+def _doc(cls: type) -> str:
+    """A class's own docstring, unless it is the signature that dataclass writes there."""
+    doc = cls.__dict__.get("__doc__")
+    if not isinstance(doc, str) or doc.startswith(f"{cls.__name__}("):
+        return ""
+    return inspect.cleandoc(doc)
+
+
+def _extras(hint: Any) -> tuple[Any, ...]:
+    """What stands in a hint's Annotated, also behind an alias."""
+    found: tuple[Any, ...] = ()
+    while True:
+        if get_origin(hint) is Annotated:
+            found += hint.__metadata__
+            hint = hint.__origin__
+        elif isinstance(hint, NewType):
+            hint = hint.__supertype__
+        elif type(hint).__name__ == "TypeAliasType" and hasattr(hint, "__value__"):
+            hint = hint.__value__
+        else:
+            return found
 
 
 def _unwrap(hint: Any, digits: Digits | None) -> tuple[Any, Digits | None]:

@@ -7,11 +7,12 @@ import json
 from typing import Any
 
 from ottla.errors import EventDefinitionError
+from ottla.events.declaration import declared_event
 from ottla.events.defaults import default_json
 from ottla.events.derivation import record_shape
 from ottla.events.fields import MISSING
+from ottla.events.upcasting import VERSION
 from ottla.events.shapes import (
-    LOGICAL_TYPES,
     Array,
     DecimalNumber,
     Enumeration,
@@ -23,6 +24,7 @@ from ottla.events.shapes import (
     Shape,
     Union,
     avro_branch,
+    logical_type,
 )
 
 
@@ -32,10 +34,11 @@ def avro_schema(cls: type) -> dict[str, Any]:
     | Python | Avro |
     |---|---|
     | str, bool, bytes, None | string, boolean, bytes, null |
+    | `Annotated[bytes, Fixed(16)]` | fixed, `<Record><Field>` |
     | int, float | long, double |
     | Decimal | bytes, `decimal`: 38 digits, 9 of them after the point (1) |
-    | datetime | long, `timestamp-micros`: the instant; it must be aware and comes back in UTC |
-    | date, time | int `date`, long `time-micros` |
+    | datetime | long, `timestamp-micros`: the instant; it must be aware and comes back in UTC (4) |
+    | date, time | int `date`, long `time-micros` (4) |
     | timedelta | long, `timedelta-micros` (2) |
     | UUID | string, `uuid` |
     | Enum | enum (3) |
@@ -49,6 +52,7 @@ def avro_schema(cls: type) -> dict[str, Any]:
     2. Ottla's own logical type: Avro's `duration` knows no negative span and no microsecond.
     3. Its symbols are the members' values if all of them are strings that Avro allows as names, else the members'
        names. `__ottla_default__ = "NAME"` in the class body is the symbol readers take for one they do not know.
+    4. In milliseconds with `Annotated[datetime, Millis()]`: `timestamp-millis`, `time-millis`.
 
     Defaults that are the same for every instance are in the schema; `default_factory=uuid4` is not.
 
@@ -67,7 +71,11 @@ def schema_text(cls: type) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _rendered(cls: Any) -> str:
-    return json.dumps(_Rendering().render(record_shape(cls), ""), separators=(",", ":"), ensure_ascii=False)
+    rendered = _Rendering().render(record_shape(cls), "")
+    declared = declared_event(cls)
+    if declared and declared.version > 1:
+        rendered[VERSION] = declared.version
+    return json.dumps(rendered, separators=(",", ":"), ensure_ascii=False)
 
 
 class _Rendering:
@@ -78,10 +86,12 @@ class _Rendering:
 
     def render(self, shape: Shape, namespace: str) -> Any:
         match shape:
+            case Scalar(size=int()):
+                return self._named(shape, namespace)
             case Scalar(kind=kind):
                 return kind
-            case Logical(kind=kind):
-                base, logical = LOGICAL_TYPES[kind]
+            case Logical():
+                base, logical = logical_type(shape)
                 return {"type": base, "logicalType": logical}
             case DecimalNumber(digits=digits):
                 return {
@@ -99,7 +109,7 @@ class _Rendering:
             case Record() | Enumeration():
                 return self._named(shape, namespace)
 
-    def _named(self, shape: Record | Enumeration, namespace: str) -> Any:
+    def _named(self, shape: Record | Enumeration | Scalar, namespace: str) -> Any:
         full_name = avro_branch(shape)
         if full_name in self._defined:
             if namespace and not shape.namespace:
@@ -110,12 +120,16 @@ class _Rendering:
             return shape.name if shape.namespace == namespace else full_name
         self._defined.add(full_name)
         rendered: dict[str, Any] = {
-            "type": "record" if isinstance(shape, Record) else "enum",
+            "type": {Record: "record", Enumeration: "enum", Scalar: "fixed"}[type(shape)],
             "name": shape.name,
         }
         if shape.namespace != namespace:
             rendered["namespace"] = shape.namespace
+        if isinstance(shape, Scalar):
+            return rendered | {"size": shape.size}
         if isinstance(shape, Record):
+            if shape.doc:
+                rendered["doc"] = shape.doc
             rendered["fields"] = [self._field(shape, field) for field in shape.fields]
             return rendered
         rendered["symbols"] = list(shape.symbols)

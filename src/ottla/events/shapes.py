@@ -26,19 +26,32 @@ LOGICAL_TYPES: dict[LogicalKind, tuple[str, str]] = {
 }
 
 
+_MILLIS: dict[LogicalKind, tuple[str, str]] = {
+    "datetime": ("long", "timestamp-millis"),
+    "time": ("int", "time-millis"),
+}
+
+
 @dataclass(eq=False, slots=True)
 class Scalar:
-    """None, bool, int, float, str or bytes. `allowed` limits the values (a Literal that is no enum)."""
+    """None, bool, int, float, str or bytes. `allowed` limits the values (a Literal that is no enum).
+
+    Bytes of a fixed number (`size`) are a named type in Avro.
+    """
 
     kind: ScalarKind
     allowed: tuple[Any, ...] | None = None
+    size: int | None = None
+    name: str = ""
+    namespace: str = ""
 
 
 @dataclass(eq=False, slots=True)
 class Logical:
-    """A type that Avro writes as another type with a note on its meaning."""
+    """A type that Avro writes as another type with a note on its meaning. `millis`: in milliseconds, not micro."""
 
     kind: LogicalKind
+    millis: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -117,6 +130,7 @@ class Record:
     namespace: str
     fields: tuple[RecordField, ...] = field(default=())
     recursive: bool = False
+    doc: str = ""
 
     @property
     def full_name(self) -> str:
@@ -127,13 +141,20 @@ class Record:
 Shape = Scalar | Logical | DecimalNumber | Enumeration | Array | Map | Union | Record
 
 
+def logical_type(shape: Logical) -> tuple[str, str]:
+    """The Avro type of a logical one, and its logicalType."""
+    return _MILLIS[shape.kind] if shape.millis else LOGICAL_TYPES[shape.kind]
+
+
 def avro_branch(shape: Shape) -> str:
     """What tells a union's branches apart in Avro: the type's name, or the full name of a named type."""
     match shape:
+        case Scalar(size=int(), name=name, namespace=namespace):
+            return f"{namespace}.{name}" if namespace else name
         case Scalar(kind=kind):
             return kind
-        case Logical(kind=kind):
-            return LOGICAL_TYPES[kind][0]
+        case Logical():
+            return logical_type(shape)[0]
         case DecimalNumber():
             return "bytes"
         case Array():

@@ -41,3 +41,16 @@ def as_bytes(value: Any) -> bytes:
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     raise TypeError(f"{type(value).__name__} is not bytes")
+
+
+def as_fixed(size: int, value: Any) -> bytes:
+    """A value for a fixed: bytes, exactly so many.
+
+    Raises:
+        TypeError: It is no bytes.
+        ValueError: It is longer or shorter.
+    """
+    data = as_bytes(value)
+    if len(data) != size:
+        raise ValueError(f"{len(data)} bytes are not {size}")
+    return data

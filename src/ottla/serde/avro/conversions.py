@@ -16,6 +16,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LOCAL_EPOCH = datetime(1970, 1, 1)
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
 _DAY_MICROS = 86_400_000_000
 
 
@@ -31,6 +32,11 @@ def write_datetime(value: datetime) -> bytes:
     z += (z & 0x0FFFC0000FFFC000) * 3
     z += z & 0x3F803F803F803F80
     return (z | 0x0080808080808080).to_bytes(8, "little")
+
+
+def write_datetime_millis(value: datetime) -> bytes:
+    """Milliseconds since 1970 in UTC, as a long; what is finer is cut off."""
+    return encode_long((value - EPOCH) // _MILLISECOND)
 
 
 def read_datetime(b: bytes, p: int) -> tuple[datetime, int]:
@@ -95,6 +101,13 @@ def write_time(value: time) -> bytes:
     if value.tzinfo is not None or not isinstance(value, time):
         raise TypeError("only a time without a zone can be written")
     return encode_long(((value.hour * 60 + value.minute) * 60 + value.second) * 1000000 + value.microsecond)
+
+
+def write_time_millis(value: time) -> bytes:
+    """Milliseconds since midnight, as a long; what is finer is cut off."""
+    if value.tzinfo is not None or not isinstance(value, time):
+        raise TypeError("only a time without a zone can be written")
+    return encode_long(((value.hour * 60 + value.minute) * 60 + value.second) * 1000 + value.microsecond // 1000)
 
 
 def time_of_micros(n: int) -> time:

@@ -26,7 +26,7 @@ from ottla.events.shapes import (
 )
 from ottla.serde.avro import conversions
 from ottla.serde.avro.branches import branch_picker, exact_branches, optional_branch
-from ottla.serde.avro.checks import as_bytes, as_items, as_map
+from ottla.serde.avro.checks import as_bytes, as_fixed, as_items, as_map
 from ottla.serde.avro.explain import encode_fault
 from ottla.serde.avro.faults import DEPTH_MAX
 from ottla.serde.avro.source import Source
@@ -42,7 +42,9 @@ _INLINE_DEPTH_MAX = 4
 _LOGICAL_WRITERS: dict[str, Callable[[Any], bytes]] = {
     "datetime": conversions.write_datetime,
     "date": conversions.write_date,
+    "datetime_millis": conversions.write_datetime_millis,
     "time": conversions.write_time,
+    "time_millis": conversions.write_time_millis,
     "timedelta": conversions.write_timedelta,
 }
 
@@ -248,8 +250,9 @@ class _EncoderSource:
             case Logical(kind="uuid"):
                 text = fresh("s")
                 return [f"b'H'+({text} := {bind('uuid_text', conversions.uuid_text)}({value}))"]
-            case Logical(kind=kind):
-                return [f"{bind('write_' + kind, _LOGICAL_WRITERS[kind])}({value})"]
+            case Logical(kind=kind, millis=millis):
+                name = f"{kind}_millis" if millis else kind
+                return [f"{bind('write_' + name, _LOGICAL_WRITERS[name])}({value})"]
             case DecimalNumber(digits=digits):
                 text = fresh("s")
                 write = bind("decimal", _decimal_writer(digits.precision, digits.scale))
@@ -270,6 +273,8 @@ class _EncoderSource:
         bind, fresh = self.source.bind, self.source.fresh
         if shape.allowed is not None:
             value = f"{bind('allowed', {v: v for v in shape.allowed})}[{value}]"
+        if shape.size is not None:
+            return [f"{bind('as_fixed', functools.partial(as_fixed, shape.size))}({value})"]
         match shape.kind:
             case "null":
                 return [f"{bind('NULL', _NULL)}[{value}]"]

@@ -126,6 +126,9 @@ def _plain(shape: Shape, value: Any) -> str | None:
 def _scalar(shape: Scalar, value: Any) -> str | None:
     if shape.allowed is not None and value not in shape.allowed:
         return f"expected one of {list(shape.allowed)}, got {_got(value)}"
+    if shape.size is not None and isinstance(value, bytes | bytearray | memoryview):
+        size = memoryview(value).nbytes
+        return None if size == shape.size else f"expected {shape.size} bytes, got {size}"
     match shape.kind, value:
         case (
             ("null", None) | ("boolean", bool()) | ("double", float()) | ("bytes", bytes() | bytearray() | memoryview())

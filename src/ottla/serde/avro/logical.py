@@ -51,8 +51,10 @@ def decimal_digits(convert: Any) -> tuple[int, int] | None:
     return _DIGITS.get(convert)
 
 
-def own_conversion(kind: str) -> Conversion:
+def own_conversion(kind: str, millis: bool = False) -> Conversion:
     """The conversion of Ottla's own form of a kind, for a writer that wrote the plain number or text."""
+    if millis:
+        return conversions.datetime_of_millis if kind == "datetime" else conversions.time_of_millis
     own: dict[str, Conversion] = {
         "datetime": conversions.datetime_of_micros,
         "date": conversions.date_of_days,

@@ -291,10 +291,10 @@ class _WriteProgram(_Nodes):
         match shape:
             case Scalar():
                 return self._scalar(shape)
-            case Logical(kind="datetime"):
-                return self.plain(codec.TIMESTAMP, codec.MICROS, 0)
-            case Logical(kind="time"):
-                return self.plain(codec.TIME, codec.MICROS, 0)
+            case Logical(kind="datetime", millis=millis):
+                return self.plain(codec.TIMESTAMP, codec.MILLIS if millis else codec.MICROS, 0)
+            case Logical(kind="time", millis=millis):
+                return self.plain(codec.TIME, codec.MILLIS if millis else codec.MICROS, 0)
             case Logical(kind=kind):
                 return self.plain({"date": codec.DATE, "timedelta": codec.TIMEDELTA, "uuid": codec.UUID}[kind])
             case DecimalNumber(digits=digits):
@@ -321,6 +321,8 @@ class _WriteProgram(_Nodes):
 
     def _scalar(self, shape: Scalar) -> int:
         codec = self.codec
+        if shape.size is not None:
+            return self.plain(codec.FIXED, shape.size)
         op = {
             "null": codec.NULL,
             "boolean": codec.BOOLEAN,

@@ -155,7 +155,7 @@ class _Resolution:
         # By the specification only the types below count, so the reader's own reading of a plain number applies.
         if node.logical is None and node.size is None and node.kind in _PROMOTIONS_TO_LOGICAL[shape.kind]:
             kind = "string" if node.kind == "bytes" else node.kind
-            return ReadPrimitive(kind, None, own_conversion(shape.kind), f"to_{shape.kind}")
+            return ReadPrimitive(kind, None, own_conversion(shape.kind, shape.millis), f"to_{shape.kind}")
         raise _mismatch(node, shape, path)
 
     def _decimal(self, node: Node, shape: DecimalNumber, path: str) -> Plan:
