@@ -11,7 +11,6 @@ from ottla.events.declaration import declared_event
 from ottla.events.defaults import default_json
 from ottla.events.derivation import record_shape
 from ottla.events.fields import MISSING
-from ottla.events.upcasting import VERSION
 from ottla.events.shapes import (
     Array,
     DecimalNumber,
@@ -26,6 +25,7 @@ from ottla.events.shapes import (
     avro_branch,
     logical_type,
 )
+from ottla.events.upcasting import VERSION
 
 
 def avro_schema(cls: type) -> dict[str, Any]:

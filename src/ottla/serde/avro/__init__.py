@@ -11,6 +11,7 @@ from typing import Any
 
 from ottla.errors import DecodeError, EncodeError
 from ottla.events.derivation import record_shape
+from ottla.events.upcasting import upcasters
 from ottla.serde.avro import engine
 from ottla.serde.avro.columns import ColumnReader
 from ottla.serde.avro.decoder import Decoder, build_decoder
@@ -20,6 +21,7 @@ from ottla.serde.avro.generic import generic_plan
 from ottla.serde.avro.nodes import Node, SchemaError, branch_name, parse_schema
 from ottla.serde.avro.plan import Plan
 from ottla.serde.avro.resolution import Mismatch, resolve
+from ottla.serde.avro.upcasting import upcasting_decoder, writer_version
 
 __all__ = [
     "ColumnReader",
@@ -149,7 +151,11 @@ def _made(made: _Made) -> Decoder:
 def _decoder(by: Engine, writer_schema: str, cls: Any) -> _Made:
     shape = record_shape(cls)
     try:
-        return _built(by, resolve(_parsed(writer_schema), shape), shape.full_name)
+        node = _parsed(writer_schema)
+        steps = upcasters(cls, writer_version(writer_schema))
+        if steps:
+            return upcasting_decoder(_built(by, generic_plan(node), branch_name(node)), steps, shape)
+        return _built(by, resolve(node, shape), shape.full_name)
     except DecodeError as error:
         return error.message
     except (Mismatch, RecursionError) as error:

@@ -133,7 +133,7 @@ class _Resolution:
     def _scalar(self, node: Node, shape: Scalar, path: str) -> Plan:
         if not isinstance(node, Primitive) or node.kind not in _PROMOTIONS[shape.kind]:
             raise _mismatch(node, shape, path)
-        if node.size is not None and shape.kind != "bytes":
+        if (node.size is not None and shape.kind != "bytes") or (shape.size is not None and node.size != shape.size):
             raise _mismatch(node, shape, path)
         plan = ReadPrimitive(node.kind, node.size)
         if shape.kind == "string" and node.kind == "bytes":
@@ -310,6 +310,8 @@ def _describe(node: Node) -> str:
 
 def _describe_shape(shape: Shape) -> str:
     match shape:
+        case Scalar(size=int(size)):
+            return f"fixed({size})"
         case Logical(kind=kind):
             return kind
         case DecimalNumber():
