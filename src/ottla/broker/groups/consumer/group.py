@@ -88,7 +88,6 @@ class ConsumerGroup:
         self.downgrade: Callable[[list[ConsumerMember], Done], bool] = lambda _members, _done: False
         self.deleted = False
         self._store = store
-        self._topics_seen = -1
         self._deadlines: dict[str, float] = {}
         self._armed: set[str] = set()
         self._timers: dict[tuple[str, str], tuple[int, Cancellable]] = {}  # (kind, member id) -> epoch, timer
@@ -217,7 +216,7 @@ class ConsumerGroup:
         if member.regex != before.regex:
             wants_else |= self.subscriptions.names_of(member) != self.subscriptions.names_of(before)
         known.put(member)
-        if wants_else or self._topics_seen != self.topics.changes:
+        if wants_else or known.topics_seen != self.topics.changes:
             self._look_at_topics(bump=wants_else)
         if known.epoch > known.assignment_epoch:
             self._assign()
@@ -232,7 +231,7 @@ class ConsumerGroup:
         found = self.subscriptions.digest(self.members.values())
         if bump or found != known.topics_digest:
             known.set_epochs(known.epoch + 1, known.assignment_epoch, found)
-        self._topics_seen = self.topics.changes
+        known.topics_seen = self.topics.changes
 
     def _assign(self) -> None:
         """A new target assignment, for the present group epoch."""

@@ -29,6 +29,7 @@ class State:
         self.epoch = FIRST_EPOCH
         self.assignment_epoch = 0
         self.topics_digest = ""
+        self.topics_seen = -1  # how many changes of topics the digest knows of; not written down
         self.members: dict[str, ConsumerMember] = {}
         self.static: dict[str, str] = {}  # instance id -> member id
         self.target: dict[str, frozenset[IdPartition]] = {}
@@ -41,13 +42,13 @@ class State:
 
         What was noted before (when the group was made of a classic one) is part of the change.
         """
-        kept = (self.epoch, self.assignment_epoch, self.topics_digest)
+        kept = (self.epoch, self.assignment_epoch, self.topics_digest, self.topics_seen)
         maps = (dict(self.members), dict(self.static), dict(self.target), dict(self.holders))
         noted = list(self.entries)
         try:
             yield
         except BaseException:
-            self.epoch, self.assignment_epoch, self.topics_digest = kept
+            self.epoch, self.assignment_epoch, self.topics_digest, self.topics_seen = kept
             self.members, self.static, self.target, self.holders = maps
             self.entries = noted
             raise

@@ -73,14 +73,19 @@ _EMPTY = _Node("cat")
 
 
 class TopicRegex:
-    """A pattern. Raises InvalidRegex."""
+    """A pattern. Raises InvalidRegex.
 
-    def __init__(self, pattern: str) -> None:
+    Args:
+        pattern: In RE2's syntax.
+        alphabet: The characters that may be in what is matched.
+    """
+
+    def __init__(self, pattern: str, alphabet: frozenset[str] = ALPHABET) -> None:
         # One state per entry: what it takes (None: nothing) under which condition, and where that leads.
         self._takes: list[frozenset[str] | None] = []
         self._anchors: list[str] = []
         self._next: list[list[int]] = []
-        node = _Parser(pattern).parse()
+        node = _Parser(pattern, alphabet).parse()
         self._end = self._state()
         self._start = self._build(node, self._end)
 
@@ -168,8 +173,9 @@ def _holds(anchor: str, name: str, position: int) -> bool:
 class _Parser:
     """Recursive descent. `i` is the one flag that matters to names, which have no lines."""
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, alphabet: frozenset[str]) -> None:
         self.pattern = pattern
+        self.alphabet = alphabet
         self.at = 0
         self.depth = 0
         self.folds = False
@@ -251,7 +257,7 @@ class _Parser:
         if char == "[":
             return _Node("char", chars=self.char_class())
         if char == ".":
-            return _Node("char", chars=ALPHABET)
+            return _Node("char", chars=self.alphabet)
         if char in "^$":
             return _Node("anchor", anchor="start" if char == "^" else "end")
         return self.escape() if char == "\\" else self.literal(char)
@@ -310,7 +316,7 @@ class _Parser:
         self.at += 1
         if char.lower() in _CLASSES:
             named = _CLASSES[char.lower()]
-            return ALPHABET - named if char.isupper() else named
+            return self.alphabet - named if char.isupper() else named
         if char in "pP":
             return self.category(negated=char == "P")
         if char == "x":
@@ -353,8 +359,8 @@ class _Parser:
             name, negated = name[1:], not negated
         if name[:1] not in _CATEGORIES or name[1:] not in ("", *_CATEGORIES[name[0]]):
             raise InvalidRegex("invalid character class range")
-        chars = frozenset(char for char in ALPHABET if unicodedata.category(char).startswith(name))
-        return ALPHABET - chars if negated else chars
+        chars = frozenset(char for char in self.alphabet if unicodedata.category(char).startswith(name))
+        return self.alphabet - chars if negated else chars
 
     def char_class(self) -> frozenset[str]:
         negated = self.take("^")
@@ -373,12 +379,12 @@ class _Parser:
                 high = self.class_char()
                 if len(low) != 1 or len(high) != 1 or min(low) > min(high):
                     raise InvalidRegex("invalid character class range")
-                chars |= {char for char in ALPHABET if min(low) <= char <= min(high)}
+                chars |= {char for char in self.alphabet if min(low) <= char <= min(high)}
             else:
                 chars |= low
         self.at += 1
         found = self.folded(frozenset(chars))
-        return ALPHABET - found if negated else found
+        return self.alphabet - found if negated else found
 
     def class_char(self) -> frozenset[str]:
         if self.take("\\"):
@@ -396,5 +402,5 @@ class _Parser:
         if name.lstrip("^") not in _POSIX:
             raise InvalidRegex("invalid character class range")
         self.at = stop + 2
-        chars = frozenset(char for char in ALPHABET if _POSIX[name.lstrip("^")](char))
-        return ALPHABET - chars if negated else chars
+        chars = frozenset(char for char in self.alphabet if _POSIX[name.lstrip("^")](char))
+        return self.alphabet - chars if negated else chars
