@@ -209,6 +209,28 @@ def test_groups_are_counted_by_state(broker: tuple[int, int]) -> None:
     assert found[("group_members", "classic", "CompletingRebalance")] == 1
 
 
+def test_transactions_are_counted_by_state_and_the_oldest_is_timed(broker: tuple[int, int]) -> None:
+    port, pages = broker
+    with closing(Client(port)) as client:
+        topic = {"name": "t", "num_partitions": 1, "replication_factor": 1}
+        client.ask("CreateTopics", 5, topics=[topic], timeout_ms=1000)
+        for name in ("open", "idle"):
+            answer = client.ask("InitProducerId", 4, transactional_id=name, transaction_timeout_ms=60_000)
+            if name == "open":
+                client.ask(
+                    "AddPartitionsToTxn",
+                    0,
+                    transactional_id=name,
+                    producer_id=answer["producer_id"],
+                    producer_epoch=answer["producer_epoch"],
+                    topics=[{"name": "t", "partitions": [0]}],
+                )
+        found = samples(pages)
+    assert found[("transactions", "Ongoing")] == 1
+    assert found[("transactions", "Empty")] == 1
+    assert 0 <= found[("oldest_transaction_seconds",)] < PATIENCE_S
+
+
 def test_requests_that_are_no_requests_are_counted(broker: tuple[int, int]) -> None:
     port, pages = broker
     for junk in (b"\x7f\xff\xff\xff", b"\0\0\0\x08" + b"\x7f" * 8):

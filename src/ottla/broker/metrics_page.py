@@ -16,10 +16,13 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from ottla.broker.api.list_groups import kind_of
 from ottla.broker.api.table import HANDLERS
 from ottla.broker.catalog import Topic
 from ottla.broker.http_port import TEXT, HttpPort, Page, Pages
+from ottla.broker.log.recovery import now_ms
 from ottla.broker.metrics import LATENCY_BOUNDS
+from ottla.broker.transactions.transaction import State
 from ottla.broker.wire.errors import ErrorCode
 from ottla.errors import BrokerError, PortInUse
 
@@ -55,6 +58,7 @@ def _metrics(server: Server, version: str) -> Iterator[str]:
     yield _traffic(server)
     yield from _logs(server)
     yield _groups(server)
+    yield _transactions(server)
     yield _disk(server)
     yield _process()
 
@@ -138,7 +142,7 @@ def _traffic(server: Server) -> str:
 
 def _logs(server: Server) -> Iterator[str]:
     """Partitions, segments, bytes and offsets by topic."""
-    measured: list[tuple[str, int, int, int, int, int]] = []
+    measured: list[tuple[str, tuple[int, ...]]] = []
     topics = list(server.broker.catalog.topics.values())
     for first in range(0, len(topics), TOPICS_PER_PIECE):
         measured += map(_measured, topics[first : first + TOPICS_PER_PIECE])
@@ -150,14 +154,13 @@ def _logs(server: Server) -> Iterator[str]:
         "log_end_offsets": "The end offsets of the partitions, summed up: its rate is that of records.",
         "log_start_offsets": "The start offsets of the partitions, summed up.",
     }
-    for column, (name, text) in enumerate(about.items(), 1):
-        yield _block(f"topic_{name}", "gauge", text, [(row[0], row[column]) for row in measured])
+    for column, (name, text) in enumerate(about.items()):
+        yield _block(f"topic_{name}", "gauge", text, [(labels, numbers[column]) for labels, numbers in measured])
 
 
-def _measured(topic: Topic) -> tuple[str, int, int, int, int, int]:
+def _measured(topic: Topic) -> tuple[str, tuple[int, ...]]:
     logs = topic.partitions
-    return (
-        _labels(topic=topic.name),
+    return _labels(topic=topic.name), (
         len(logs),
         sum(len(log.segments) for log in logs),
         sum(log.size for log in logs),
@@ -171,11 +174,22 @@ def _groups(server: Server) -> str:
     groups: Counter[str] = Counter()
     members: Counter[str] = Counter()
     for group in server.broker.coordinator.groups.values():
-        labels = _labels(type=getattr(group, "type", "classic"), state=group.state)
+        labels = _labels(type=kind_of(group), state=group.state)
         groups[labels] += 1
         members[labels] += len(group.members)
     return _block("groups", "gauge", "Consumer groups by state.", sorted(groups.items())) + _block(
         "group_members", "gauge", "Members of consumer groups by the group's state.", sorted(members.items())
+    )
+
+
+def _transactions(server: Server) -> str:
+    """Transactional ids by the state of their last transaction, and how long the oldest open one has been going on."""
+    known = list(server.broker.transactions.register.by_id.values())
+    states = Counter(_labels(state=one.state.value) for one in known)
+    began = [one.started_at for one in known if one.state is State.ONGOING]
+    age = (now_ms() - min(began)) / 1000 if began else 0.0
+    return _block("transactions", "gauge", "Transactional ids by state.", sorted(states.items())) + _block(
+        "oldest_transaction_seconds", "gauge", "The age of the oldest open transaction; 0 if none is.", [("", age)]
     )
 
 
