@@ -11,9 +11,10 @@ from ottla.testing.process import ServerProcess, run_python
 from ottla.testing.server import HOST, Broker
 
 _PROGRAM = """
-import json
+import json, logging
 from pathlib import Path
 from ottla.broker import BrokerConfig, serve
+logging.basicConfig(level="WARNING", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 options = json.loads(sys.argv[4]) | {"data_dir": Path(sys.argv[1])}
 if sys.argv[5]:
     from ottla.broker.kafka_settings import load_config

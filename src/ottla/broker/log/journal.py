@@ -43,7 +43,8 @@ class Journal:
         self.path = path
         self._snapshot = snapshot
         self._folder_dirty = False
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.fchmod(self._fd, 0o600)  # the catalogue holds credentials: nobody else's business
         self._size = self._recover(replay)
         self._limit = max(COMPACT_ABOVE_BYTES, 4 * self._size)
         sync_folder(path.parent)
@@ -88,7 +89,7 @@ class Journal:
             OSError: The old file is in place and in use, as before.
         """
         fresh = self.path.with_suffix(".new")
-        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         data = b"".join(map(_encode, self._snapshot()))
         try:
             written = 0
