@@ -10,14 +10,13 @@ import pytest
 from ottla.broker.wire.messages.offset_commit import OFFSET_COMMIT
 from ottla.testing import Broker
 from tests.contracts.asking import Asking
-from tests.contracts.clients import consumer, create_topic, produce, read, wait_until
+from tests.contracts.clients import consumer, produce, read, wait_until
 from tests.contracts.transactor import (
     FENCED,
     INVALID_EPOCH,
     INVALID_PRODUCER_ID_MAPPING,
     INVALID_TXN_STATE,
     NONE,
-    READ_COMMITTED,
     READ_UNCOMMITTED,
     Transactor,
     committed,
@@ -295,26 +294,3 @@ def test_what_the_group_commits_itself_counts_before_older_offsets_of_a_transact
     assert committed(one.asking, group_name, topic) == (UNSTABLE, -1)
     one.finish(commit=True)
     assert stable(one, group_name, topic) == 100
-
-
-def test_offsets_and_records_of_a_transaction_are_decided_together_after_a_kill(
-    killable_broker: Broker, topic_name: str, group_name: str
-) -> None:
-    create_topic(killable_broker, topic_name)
-    with Asking(killable_broker) as before:
-        one = Transactor(before, f"one-{topic_name}").begin()
-        one.add(topic_name, 0)
-        one.produce(topic_name)
-        one.add_offsets(group_name)
-        assert one.commit_offset(group_name, topic_name, 7) == NONE
-    killable_broker.kill()
-    killable_broker.start()
-    with Asking(killable_broker) as after:
-        one.asking = after
-        wait_until(lambda: one.describe()["error_code"] == NONE, what="the coordinator is loaded")
-        wait_until(lambda: fetch(after, topic_name).error == NONE, what="the partition is served")
-        assert committed(after, group_name, topic_name) == (UNSTABLE, -1)
-        assert fetch(after, topic_name, isolation_level=READ_COMMITTED).batches == []
-        one.finish(commit=True)
-        assert stable(one, group_name, topic_name) == 7
-        assert fetch(after, topic_name).batches == [(0, "data"), (1, "commit")]

@@ -23,6 +23,7 @@ from tests.contracts.transactor import (
     NONE,
     READ_UNCOMMITTED,
     Transactor,
+    committed,
     fetch,
     producers,
 )
@@ -30,6 +31,7 @@ from tests.contracts.transactor import (
 UNKNOWN_TOPIC, INVALID_REQUEST, INVALID_TIMEOUT = 3, 42, 50
 OUT_OF_ORDER, COORDINATOR_FENCED, NOT_AUTHORIZED, NOT_ATTEMPTED = 45, 52, 53, 55
 NOT_FOUND, ABORTABLE, INVALID_REGEX = 105, 120, 128
+UNSTABLE = 88
 
 
 @pytest.fixture
@@ -492,7 +494,9 @@ def test_transaction_version_2_is_advertised(asking: Asking) -> None:
 # --- after a crash ---
 
 
-def test_transactions_go_on_after_a_kill(killable_broker: Broker, topic_name: str) -> None:
+def test_transactions_with_their_offsets_go_on_after_a_kill(
+    killable_broker: Broker, topic_name: str, group_name: str
+) -> None:
     create_topic(killable_broker, topic_name, 2)
     with Asking(killable_broker) as before:
         done = Transactor(before, f"done-{topic_name}").begin()
@@ -502,6 +506,7 @@ def test_transactions_go_on_after_a_kill(killable_broker: Broker, topic_name: st
         open_ = Transactor(before, f"open-{topic_name}").begin(5)
         open_.produce(topic_name, version=12)
         open_.produce(topic_name, version=12, partition=1)
+        assert open_.commit_offset(group_name, topic_name, 7, version=5) == NONE
     killable_broker.kill()
     killable_broker.start()
     with Asking(killable_broker) as after:
@@ -511,9 +516,11 @@ def test_transactions_go_on_after_a_kill(killable_broker: Broker, topic_name: st
         )
         assert (found.high_watermark, found.last_stable_offset) == (3, 2)
         assert found.aborted == [(done.producer_id, 0)]
+        assert committed(after, group_name, topic_name) == (UNSTABLE, -1)
         wait_until(lambda: open_.describe()["error_code"] == NONE, what="the coordinator is loaded")
         assert open_.describe()["transaction_state"] == "Ongoing"
         assert open_.produce(topic_name, version=12) == (NONE, 3)
         open_.finish(commit=True, version=5)
         assert [fetch(after, topic_name, partition=n).last_stable_offset for n in range(2)] == [5, 2]
+        wait_until(lambda: committed(after, group_name, topic_name) == (NONE, 7), what="the offset is stable")
         assert done.begin().epoch == 1

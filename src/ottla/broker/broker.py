@@ -189,7 +189,9 @@ class Broker:
 
     def _retain(self) -> None:
         self.catalog.reserve.restore()
+        forgotten = now_ms() - self.config.producer_id_expiration_ms
         for topic, index, log in self.catalog.logs():
+            log.producers.expire(forgotten, keep=log.transactions.open)
             gone = retention.apply(topic.config, log)
             if gone:
                 self.remove_segments(topic, index, gone)

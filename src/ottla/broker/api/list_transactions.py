@@ -6,10 +6,9 @@ INVALID_REGULAR_EXPRESSION if it is none. Filters for states that do not exist a
 
 from __future__ import annotations
 
-import re
-
 from ottla.broker.broker import Broker
 from ottla.broker.connection import Call
+from ottla.broker.groups.consumer.topic_regex import ALPHABET, InvalidRegex, TopicRegex
 from ottla.broker.log.recovery import now_ms
 from ottla.broker.transactions.transaction import State, Transaction
 from ottla.broker.wire.errors import ErrorCode
@@ -22,15 +21,17 @@ STATES = frozenset(state.value for state in State)
 
 def handle(broker: Broker, call: Call) -> Message:
     body = call.body
+    every = broker.transactions.register.by_id.values()
+    wanted = body.get("transactional_id_pattern")
     try:
-        pattern = re.compile(body.get("transactional_id_pattern") or ".*", re.DOTALL)
-    except re.error:
+        pattern = TopicRegex(wanted, ALPHABET.union(*(one.id for one in every))) if wanted else None
+    except InvalidRegex:
         return {"error_code": ErrorCode.INVALID_REGULAR_EXPRESSION}
     now = now_ms()
     found = [
         {"transactional_id": one.id, "producer_id": one.producer_id, "transaction_state": one.state.value}
-        for one in broker.transactions.register.by_id.values()
-        if _passes(one, body, now) and pattern.fullmatch(one.id)
+        for one in every
+        if _passes(one, body, now) and (pattern is None or pattern.matches(one.id))
     ]
     unknown = [state for state in body["state_filters"] if state not in STATES]
     return {"error_code": ErrorCode.NONE, "unknown_state_filters": unknown, "transaction_states": found}
