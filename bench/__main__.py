@@ -11,6 +11,7 @@ from bench.report import Report
 
 BENCHES = {
     "broker": "the embedded broker beside Apache Kafka: throughput, latency, transactions, start, memory, restart",
+    "capacity": "the embedded broker with 200 connections, and with 500 topics of 6 partitions: time, memory, latency",
     "demo": "the shop at full rate: orders per second through all services, time to the first shipped order, memory",
     "serde": "Avro codecs side by side: microseconds per message, and ratios to fastavro, confluent, msgspec JSON",
     "startup": "what a user waits for: import, `ottla --help`, size of a base install, the broker's first answer",
