@@ -260,10 +260,11 @@ class Segment:
             at = 0
             while at + HEADER_SIZE <= len(data):
                 header = read_header(data, at)
-                if header.length < _NO_BATCH or header.magic != MAGIC or position + at + header.size > stop:
-                    raise self._damage(position + at, "not a batch header")
-                yield position + at, header
-                at += header.size
+                where, size = position + at, header.length + LENGTH_OVERHEAD
+                if header.length < _NO_BATCH or header.magic != MAGIC or where + size > stop:
+                    raise self._damage(where, "not a batch header")
+                yield where, header
+                at += size
             position += at
 
     def _damage(self, position: int, what: str) -> CorruptLog:
