@@ -19,7 +19,7 @@ from ottla.errors import (
     RegistryRejected,
     RegistryUnavailable,
 )
-from ottla.events import event_type, new_event_id
+from ottla.events import EventType, event_type, new_event_id
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import RecordMetadata
 from ottla.kafka.topics import ServiceTopics
@@ -108,6 +108,11 @@ class App:
     def listeners(self) -> tuple[Listener, ...]:
         """The handlers declared so far."""
         return tuple(self._listeners)
+
+    @property
+    def events(self) -> tuple[EventType, ...]:
+        """The event types the app knows of or listens to."""
+        return (*self._events, *(event for listener in self._listeners for event in listener.events))
 
     # ------------------------------------------------------------------ declaring
 
@@ -342,7 +347,7 @@ class App:
         settings = self.settings
         registry = client_for(settings.registry)
         serializer = Serializer(registry, auto_register=settings.registry.auto_register, format=settings.serde.format)
-        for event in (*self._events, *(event for listener in self._listeners for event in listener.events)):
+        for event in self.events:
             serializer.schema_text(event.cls)  # A field without a schema is told now, not with the first record.
         for hook in self._starting:
             await _run(hook)

@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
     "topic": Entry("ottla.cli.topic", "Look inside", "List, describe, create and delete topics; read and write."),
     "dlq": Entry("ottla.cli.dlq", "Look inside", "List, show, edit, replay and purge dead letters."),
     "group": Entry("ottla.cli.group", "Look inside", "List and describe consumer groups."),
+    "schema": Entry("ottla.cli.schema", "Look inside", "List, compare, check and register schemas; write classes."),
     "config": Entry("ottla.cli.config", "Look inside", "Show the settings in force and where they come from."),
     "lag": Entry("ottla.cli.lag", "Look inside", "Show how many records each consumer group has still to handle."),
 }

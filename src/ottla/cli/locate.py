@@ -7,9 +7,12 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ottla.errors import ConfigurationError, OttlaError
+
+if TYPE_CHECKING:
+    from ottla.events import EventType
 
 
 def locate(target: str, app_dir: Path) -> tuple[ModuleType, Any]:
@@ -36,6 +39,34 @@ def locate(target: str, app_dir: Path) -> tuple[ModuleType, Any]:
             hint = f"; it has {', '.join(f'{module_name}:{key}' for key in known)}" if known else ""
             raise ConfigurationError(f"module {module_name} ({module.__file__}) has no {attribute!r}{hint}") from None
     return module, found
+
+
+def locate_events(target: str, app_dir: Path) -> list[EventType]:
+    """The event types that `MODULE`, `MODULE:APP` or `MODULE:CLASS` means, in the order of their declaration.
+
+    A module's are those declared in it or imported into it; an App's are those it knows or listens to.
+
+    Raises:
+        ConfigurationError: There is no such module or object, or it has no events.
+    """
+    from ottla.app import App
+    from ottla.events.declaration import declared_event
+
+    module_name, colon, _attribute = target.partition(":")
+    if colon:
+        _module, found = locate(target, app_dir)
+        if isinstance(found, App):
+            events = list(found.events)
+        else:
+            one = declared_event(found) if isinstance(found, type) else None
+            events = [] if one is None else [one]
+    else:
+        module = _import(module_name, app_dir.resolve())
+        named = (declared_event(value) for value in vars(module).values() if isinstance(value, type))
+        events = [one for one in named if one is not None]
+    if not events:
+        raise ConfigurationError(f"{target} has no events: give a module with @event classes, an App, or such a class")
+    return list(dict.fromkeys(events))
 
 
 def _import(name: str, app_dir: Path) -> ModuleType:
