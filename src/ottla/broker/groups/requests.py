@@ -90,9 +90,8 @@ class GroupRequests:
         for member_id, instance_id in members:
             try:
                 member = ClassicMembers(group).leaving(member_id, instance_id)
-                if member in leaving:
-                    raise Refused(ErrorCode.UNKNOWN_MEMBER_ID)
-                leaving.append(member)
+                if member not in leaving:
+                    leaving.append(member)
                 codes.append(ErrorCode.NONE)
             except Refused as refusal:
                 codes.append(refusal.code)

@@ -183,8 +183,10 @@ class ClassicMembers:
         return any(self.group.state_of.is_held(partition) for partition in missing)
 
     def leaving(self, member_id: str, instance_id: str | None) -> ConsumerMember:
-        """The member that is to be removed; a static one may be named by its instance id alone."""
+        """The member that is to be removed, of either protocol: administrators remove members by this request, too.
+
+        A static one may be named by its instance id alone.
+        """
         if instance_id is not None and not member_id:
             member_id = self.group.state_of.static.get(instance_id, "")
-        member, _ = self._speaking(member_id, instance_id)
-        return member
+        return self.group.member(member_id, instance_id)
