@@ -22,6 +22,7 @@ from typing import NamedTuple
 from ottla.broker.log.batch import HEADER_SIZE, BatchHeader, is_intact, read_header
 from ottla.broker.log.compression import Unopened, open_records
 from ottla.broker.log.control import Marker, marker_of
+from ottla.broker.log.durable import sync_all
 from ottla.broker.log.index import OffsetIndex
 from ottla.broker.log.rewriting import Filtered, Record, delete_horizon, filter_batch, records_of, without_records
 from ottla.broker.log.transactions import AbortedTransaction
@@ -30,7 +31,8 @@ from ottla.errors import CorruptLog
 READ_BYTES = 1 << 20
 WRITE_BYTES = 1 << 20
 KEY_BYTES_MAX = 32  # longer keys are remembered by their digest
-SLICE_S = 0.0003
+SLICE_S = 0.0002
+REST_S = 0.0005
 SLICE_RECORDS = 32
 
 
@@ -41,7 +43,7 @@ class Stopped(Exception):
 class Pace:
     """Lets the event loop have the interpreter again, often. `stop` ends the work. Full speed with `rest` 0."""
 
-    def __init__(self, stop: threading.Event, rest: float = SLICE_S) -> None:
+    def __init__(self, stop: threading.Event, rest: float = REST_S) -> None:
         self._stop = stop
         self._rest = rest
         self._until = time.perf_counter() + SLICE_S
@@ -244,7 +246,7 @@ class Rewriter:
                     _write_all(fd, buffer)
                     buffer = bytearray()
             _write_all(fd, buffer)
-            os.fsync(fd)
+            sync_all(fd)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
