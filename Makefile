@@ -34,10 +34,12 @@ bench: $(VENV)/.dev ## Run the benchmarks; ARGS="demo" for one
 	$(BIN)/python -m bench $(ARGS)
 
 soak: $(VENV)/.dev ## Kill the broker KILLS times, cut its power POWER_CUTS times, damage its files: nothing may be lost or doubled
-	OTTLA_KILLS=$(KILLS) $(BIN)/pytest --timeout 7200 tests/contracts/test_kill.py $(ARGS)
-	OTTLA_POWER_CUTS=$(POWER_CUTS) $(BIN)/pytest --timeout 7200 tests/faults/test_power_cuts.py $(ARGS)
-	OTTLA_DAMAGES=20 OTTLA_FUZZ=5000 OTTLA_LOG_STATES=2000 $(BIN)/pytest --timeout 7200 \
-		tests/broker/test_damaged_files.py tests/broker/test_log_states.py $(ARGS)
+	OTTLA_KILLS=$(KILLS) $(BIN)/pytest --timeout 7200 tests/contracts/test_kill.py \
+		tests/contracts/test_transactional_kill.py $(ARGS)
+	OTTLA_POWER_CUTS=$(POWER_CUTS) $(BIN)/pytest --timeout 7200 tests/faults/test_power_cuts.py \
+		tests/faults/test_transaction_power_cuts.py $(ARGS)
+	OTTLA_DAMAGES=20 OTTLA_FUZZ=5000 OTTLA_LOG_STATES=2000 OTTLA_TRANSACTION_STATES=1000 $(BIN)/pytest --timeout 7200 \
+		tests/broker/test_damaged_files.py tests/broker/test_log_states.py tests/broker/test_transaction_machine.py $(ARGS)
 
 clean: ## Remove what was made: environment, caches, the demo's data
 	rm -rf src/ottla/serde/avro/_codec.*.so $(VENV) .ottla .pytest_cache .mypy_cache .ruff_cache build dist

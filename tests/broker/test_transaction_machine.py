@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from ottla.broker.transactions.transaction import TV2, Refused
 from ottla.broker.wire.errors import ErrorCode
 from tests.broker.batches import batch
 
+EXAMPLES = int(os.environ.get("OTTLA_TRANSACTION_STATES", "40"))
 TOPIC, GROUP, PARTITIONS = "t", "g", 3
 IDS = ("a", "b")
 TIMEOUT_MS = 10_000
@@ -441,4 +443,4 @@ def values_of(data: bytes) -> list[bytes]:
 
 
 TestTransactions = TransactionMachine.TestCase
-TestTransactions.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestTransactions.settings = settings(max_examples=EXAMPLES, stateful_step_count=25, deadline=None)
