@@ -290,8 +290,11 @@ def _raise_file_limit() -> None:
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    # macOS says that there is no limit, and refuses more than it has for a process.
+    for wanted in (limit, 24_576, 10_240, 4_096):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, limit), hard))
+            break
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY:
         FILES.limit = min(FILES.limit, max(16, soft // 4))  # the rest is for connections

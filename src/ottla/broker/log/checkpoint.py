@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ottla.broker.log.batch import crc_of
+from ottla.broker.log.durable import sync_all
 
 FILE = "checkpoint"
 BYTES_MAX = 256 << 20  # a larger file is none of ours
@@ -101,7 +102,7 @@ def write_checkpoint(folder: Path, content: bytes, *, durable: bool) -> None:
             if file.write(content) != len(content):
                 raise OSError(f"{fresh}: not all of it could be written")
             if durable:
-                os.fsync(file.fileno())
+                sync_all(file.fileno())
         os.replace(fresh, folder / FILE)
     except OSError:
         fresh.unlink(missing_ok=True)

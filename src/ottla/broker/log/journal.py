@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ottla.broker.log.batch import crc_of
+from ottla.broker.log.durable import sync_all, sync_file, sync_folder
 from ottla.broker.log.lost_writes import has_gap
-from ottla.broker.log.segment import sync_file, sync_folder
 from ottla.errors import CorruptLog
 
 logger = logging.getLogger("ottla.broker")
@@ -95,7 +95,7 @@ class Journal:
             written = 0
             while written < len(data):
                 written += os.pwrite(fd, data[written:], written)
-            os.fsync(fd)
+            sync_all(fd)
             os.replace(fresh, self.path)
         except OSError:
             os.close(fd)
@@ -150,7 +150,7 @@ class Journal:
             "%s, position %d: cutting off a torn tail of %d bytes", self.path, position, len(data) - position
         )
         os.ftruncate(self._fd, position)
-        os.fsync(self._fd)
+        sync_all(self._fd)
 
 
 def _encode(entry: Entry) -> bytes:

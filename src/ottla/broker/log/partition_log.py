@@ -19,9 +19,10 @@ from ottla.broker.log.batch import (
 )
 from ottla.broker.log.checkpoint import Checkpoint, SegmentState
 from ottla.broker.log.control import Marker, control_batch
+from ottla.broker.log.durable import sync_folder
 from ottla.broker.log.producers import AppendedBatch, Producers, Refused
 from ottla.broker.log.recovery import now_ms, recover_segments
-from ottla.broker.log.segment import Segment, sync_folder
+from ottla.broker.log.segment import Segment
 from ottla.broker.log.transactions import Transactions
 from ottla.broker.wire.errors import ErrorCode
 from ottla.errors import CorruptLog

@@ -21,9 +21,10 @@ from ottla.broker.log import checkpoint, swap
 from ottla.broker.log.batch import HEADER_SIZE, MAGIC, TRANSACTIONAL, BatchHeader, is_intact, read_header
 from ottla.broker.log.checkpoint import Checkpoint, SegmentState
 from ottla.broker.log.control import CONTROL_BATCH_SIZE, marker_of
+from ottla.broker.log.durable import sync_folder
 from ottla.broker.log.lost_writes import has_gap
 from ottla.broker.log.producers import Producers
-from ottla.broker.log.segment import SUFFIX, Segment, sync_folder
+from ottla.broker.log.segment import SUFFIX, Segment
 from ottla.broker.log.transactions import Transactions
 from ottla.errors import CorruptLog
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from ottla.broker.log import index
 from ottla.broker.log.batch import HEADER_SIZE, LENGTH_OVERHEAD, MAGIC, BatchHeader, is_intact, read_header
+from ottla.broker.log.durable import sync_file, write_at
 from ottla.broker.log.index import INTERVAL_BYTES, OffsetIndex
 from ottla.broker.log.open_files import FILES, OpenFiles
 from ottla.errors import CorruptLog
@@ -161,7 +160,7 @@ class Segment:
         entries = self._index if self._index is not None else self._load_index()
         self.recent = True
         try:
-            written = os.pwritev(fd, chunks, start)
+            written = write_at(fd, chunks, start)
             if written < expected:
                 rest = b"".join(chunks)
                 while written < expected:
@@ -322,20 +321,3 @@ class Segment:
         """Removes the files. The descriptor stays open while the flusher may still use it; `close` ends it."""
         self.path.unlink(missing_ok=True)
         self._index_path.unlink(missing_ok=True)
-
-
-def sync_file(fd: int) -> None:
-    """Makes a file's data durable, also against power loss. Raises OSError."""
-    if sys.platform == "darwin":
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # plain fsync leaves the data in the drive's cache there
-    else:
-        os.fdatasync(fd)
-
-
-def sync_folder(path: Path) -> None:
-    """Makes a folder's entries durable (a new or removed file is only that once its folder is synced)."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

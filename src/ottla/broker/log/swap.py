@@ -14,7 +14,8 @@ from pathlib import Path
 
 from ottla.broker.log import index
 from ottla.broker.log.checkpoint import remove_checkpoint
-from ottla.broker.log.segment import SUFFIX, Segment, sync_folder
+from ottla.broker.log.durable import sync_folder
+from ottla.broker.log.segment import SUFFIX, Segment
 
 logger = logging.getLogger("ottla.broker")
 
