@@ -146,6 +146,5 @@ def test_quotas_need_no_other_security(tmp_path: Path) -> None:
         ops = [{"key": "request_percentage", "value": 0.01, "remove": False}]
         answer = client.ask("AlterClientQuotas", 1, entries=[{"entity": entity, "ops": ops}], validate_only=False)
         assert answer["entries"][0]["error_code"] == 0
-        throttled = [client.ask("Metadata", 9, topics=None)["throttle_time_ms"] for _ in range(6)]
-        assert max(throttled) > 0
+        assert any(client.ask("Metadata", 9, topics=None)["throttle_time_ms"] for _ in range(50))
         assert client.ask("DescribeAcls", 3, resource_type_filter=1, operation=1, permission_type=1)["error_code"] == 54

@@ -219,5 +219,12 @@ class Broker:
 
 def _authorizer(security: SecurityConfig | None, catalog: Catalog) -> Authorizer:
     if security is None or not security.authorizer:
+        if catalog.security.acls:
+            logger.warning(
+                "%d ACLs are stored in %s, and no authorizer is configured: they have no effect, everybody may do "
+                "everything. Set authorizer.class.name (docs/security.md), or remove them.",
+                len(catalog.security.acls),
+                catalog.folder,
+            )
         return Authorizer()
     return AclAuthorizer(catalog.security.acls, security.super_users, allow_if_none=security.allow_everyone_if_no_acl)

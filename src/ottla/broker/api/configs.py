@@ -71,11 +71,17 @@ def _dynamic_entry(name: str, levels: list[Level]) -> Message:
     }
 
 
+def _advertised(config: BrokerConfig) -> str:
+    listeners = config.security.listeners if config.security else ()
+    told = [(one.name, *(one.advertised or (one.host, one.port))) for one in listeners]
+    return ",".join(f"{name}://{host}:{port}" for name, host, port in told or [("PLAINTEXT", config.host, config.port)])
+
+
 def broker_entries(catalog: Catalog, config: BrokerConfig, names: Iterable[str] | None = None) -> list[Message]:
     """The broker's own settings under Kafka's names."""
     wanted = set(names) if names is not None else None
     values: list[tuple[str, str, int]] = [
-        ("advertised.listeners", f"PLAINTEXT://{config.host}:{config.port}", STRING),
+        ("advertised.listeners", _advertised(config), STRING),
         ("auto.create.topics.enable", str(config.auto_create_topics).lower(), BOOLEAN),
         ("broker.id", str(config.node_id), INT),
         ("default.replication.factor", "1", INT),

@@ -89,10 +89,9 @@ def describe_topic_partitions(broker: Broker, call: Call) -> Message | None:
     asked = call.body["topics"]
     names = [wanted["name"] for wanted in asked] or list(broker.catalog.topics)
     allowed = [name for name in names if may_topic(broker, call, Operation.DESCRIBE, name, quiet=not asked)]
+    known = set(allowed)
     denied = [
-        {"name": name, "error_code": TOPIC_DENIED, "topic_id": NO_UUID}
-        for name in names
-        if asked and name not in allowed
+        {"name": name, "error_code": TOPIC_DENIED, "topic_id": NO_UUID} for name in names if asked and name not in known
     ]
     if not allowed:
         return {"topics": denied}

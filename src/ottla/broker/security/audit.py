@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ottla.broker.audit")
 
+NAME_MAX = 500  # of what clients call themselves and ask for: a line is a line
+
 
 def show_denials() -> None:
     """Lets denials through even where the rest of the log begins at warnings, unless somebody has set this logger."""
@@ -35,10 +37,10 @@ def decided(call: Call, allowed: bool, operation: Operation, resource: ResourceT
         "principal": call.principal,
         "host": call.client_host,
         "operation": operation.name,
-        "resource": f"{resource.name}:{PatternType.LITERAL.name}:{name}",
+        "resource": f"{resource.name}:{PatternType.LITERAL.name}:{name[:NAME_MAX]}",
         "api": call.api.name,
         "version": call.version,
-        "client_id": call.client_id,
+        "client_id": (call.client_id or "")[:NAME_MAX],
         "rule": rule,
     }
     logger.log(level, "%s", json.dumps(line, ensure_ascii=True))
@@ -52,7 +54,7 @@ def authenticated(*, listener: str, host: str, mechanism: str, principal: str | 
     line = {
         "event": "authentication",
         "result": "succeeded" if fault is None else "failed",
-        "principal": principal,
+        "principal": principal[:NAME_MAX] if principal is not None else None,
         "host": host,
         "listener": listener,
         "mechanism": mechanism,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ottla.broker.connection import Call
 
 REMEMBERED_MAX = 20_000
+REMEMBERED_NAME_MAX = 256  # longer names are the clients' inventions, and must not fill the memory
 NO_OPERATIONS = 0
 _NO_IMPLICATION: frozenset[Operation] = frozenset()
 _ALL_BITS = {kind: bits(operations) for kind, operations in OPERATIONS.items()}
@@ -98,7 +99,8 @@ class AclAuthorizer(Authorizer):
             known = self.decide(*key)
             if len(self._remembered) >= REMEMBERED_MAX:
                 self._remembered.clear()
-            self._remembered[key] = known
+            if len(name) <= REMEMBERED_NAME_MAX:
+                self._remembered[key] = known
         allowed, rule = known
         if (not allowed and not quiet) or (allowed and audit.logger.isEnabledFor(logging.DEBUG)):
             audit.decided(call, allowed, operation, resource, name, rule)

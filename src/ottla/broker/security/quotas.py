@@ -27,6 +27,7 @@ REQUEST_THROTTLE_MAX_S = 1.0  # Kafka's bound for request_percentage: one window
 PRODUCE, FETCH = 0, 1
 _SASL = (17, 36)
 METERS_MAX = 10_000
+CLIENT_ID_MAX = 256  # what is longer counts as its beginning: client ids are the clients' to invent
 
 PRODUCER, CONSUMER, REQUEST = "producer_byte_rate", "consumer_byte_rate", "request_percentage"
 Owner = tuple[str, str]  # user and client id; "" where the quota does not name one
@@ -107,7 +108,7 @@ class QuotaKeeper:
         if call.api.key in _SASL:
             return
         now = call.started
-        principal, client_id = call.principal, call.client_id or ""
+        principal, client_id = call.principal, _client_id(call)
         wait = 0.0
         limit = self.limit(REQUEST, principal, client_id)
         if limit is not None:
@@ -131,7 +132,7 @@ class QuotaKeeper:
 
     def handled(self, call: Call, seconds: float) -> None:
         """Counts the time that a request has taken."""
-        limit = self.limit(REQUEST, call.principal, call.client_id or "")
+        limit = self.limit(REQUEST, call.principal, _client_id(call))
         if limit is not None:
             self._meter(REQUEST, limit[1]).add(seconds * 100, call.started)
 
@@ -142,6 +143,10 @@ class QuotaKeeper:
                 self._meters.clear()  # client ids are the clients' to invent: forgetting is better than growing
             meter = self._meters[key, owner] = Meter()
         return meter
+
+
+def _client_id(call: Call) -> str:
+    return (call.client_id or "")[:CLIENT_ID_MAX]
 
 
 def _precedence(user: str, client: str) -> list[tuple[Entity, Owner]]:
