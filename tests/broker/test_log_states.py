@@ -231,5 +231,5 @@ class LogMachine(RuleBasedStateMachine):
 
 TestLog = LogMachine.TestCase
 TestLog.settings = settings(
-    max_examples=int(os.environ.get("OTTLA_LOG_STATES", "60")), stateful_step_count=40, deadline=None
+    max_examples=int(os.environ.get("OTTLA_LOG_STATES", "40")), stateful_step_count=40, deadline=None
 )

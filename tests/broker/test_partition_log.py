@@ -8,7 +8,8 @@ import pytest
 
 from ottla.broker.log.partition_log import PartitionLog
 from ottla.broker.log.recovery import now_ms
-from tests.broker.batches import batch, headers, parts
+from ottla.broker.log.segment import Segment
+from tests.broker.batches import T0, batch, headers, parts
 
 HUGE = 1 << 30
 
@@ -138,3 +139,38 @@ def test_a_failed_write_leaves_nothing_behind(log: PartitionLog, monkeypatch: py
     assert (log.next_offset, log.size) == (1, size)
     assert log.segments[0].path.stat().st_size == size
     assert append(log, batch([b"c"])) == 1
+
+
+def test_a_segment_begins_with_a_record_that_is_much_younger_than_the_first_of_the_last(tmp_path: Path) -> None:
+    log = PartitionLog(tmp_path)
+    for timestamp in (T0, T0 + 900, T0 + 1000, T0 + 1001, T0 + 500):
+        data = batch([b"x"], timestamps=[timestamp])
+        log.append(*parts(data), stamp=False, segment_bytes=1 << 30, segment_ms=1000)
+    assert [segment.base_offset for segment in log.segments] == [0, 3]
+
+
+def test_a_segment_is_durable_before_the_next_one_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = PartitionLog(tmp_path)
+    synced: list[int] = []
+    monkeypatch.setattr(Segment, "sync", lambda segment: synced.append(segment.base_offset))
+    for _ in range(2):
+        log.append(*parts(batch([b"x"])), stamp=False, segment_bytes=1, segment_ms=1 << 40)
+    assert synced == [0]
+    log.expose()  # nothing is promised of it, as with other flush policies
+    log.append(*parts(batch([b"x"])), stamp=False, segment_bytes=1, segment_ms=1 << 40)
+    assert synced == [0]
+
+
+def test_a_segment_that_could_not_be_made_durable_ends_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = PartitionLog(tmp_path)
+    log.append(*parts(batch([b"x"])), stamp=False, segment_bytes=1, segment_ms=1 << 40)
+
+    def fails(_: Segment) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Segment, "sync", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        log.append(*parts(batch([b"y"])), stamp=False, segment_bytes=1, segment_ms=1 << 40)
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="Input/output error"):
+        log.sync()  # asking again would falsely succeed

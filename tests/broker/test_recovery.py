@@ -148,3 +148,43 @@ def test_producers_are_remembered(tmp_path: Path) -> None:
     written(tmp_path, 3)
     state = recovered(tmp_path).producers.states[7]
     assert [(b.base_sequence, b.base_offset) for b in state.batches] == [(0, 0), (2, 2), (4, 4)]
+
+
+def test_a_sector_that_never_reached_the_disk_is_cut_with_what_follows(tmp_path: Path) -> None:
+    """Between two syncs a disk writes in any order: after a power cut later sectors may be there, earlier ones not."""
+    written(tmp_path, 20)
+    path = the_file(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[1024:1536] = bytes(512)
+    path.write_bytes(data)
+    log = recovered(tmp_path)
+    whole = 1024 // len(BATCH)
+    assert log.next_offset == 2 * whole
+    assert path.stat().st_size == whole * len(BATCH)
+
+
+def test_zeros_that_are_no_sector_are_damage(tmp_path: Path) -> None:
+    written(tmp_path, 20)
+    path = the_file(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[1100:1400] = bytes(300)
+    path.write_bytes(data)
+    with pytest.raises(CorruptLog, match="intact batches follow"):
+        recovered(tmp_path)
+
+
+def test_an_offset_ahead_of_its_place_is_damage(tmp_path: Path) -> None:
+    """The offset is not under the checksum."""
+    written(tmp_path, 3)
+    path = the_file(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[2 * len(BATCH) + 3] ^= 1
+    path.write_bytes(data)
+    assert recovered(tmp_path).next_offset == 4, "the last batch counts as torn"
+    written(tmp_path / "more", 4)
+    path = the_file(tmp_path / "more")
+    data = bytearray(path.read_bytes())
+    data[2 * len(BATCH) + 3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CorruptLog, match="where 4 was expected"):
+        recovered(tmp_path / "more")

@@ -101,7 +101,7 @@ def test_compressed_batches_are_compacted_too(
     write(broker, topic_name, ("a", text + "1"), ("b", text), ("a", text + "2"), compression_type=codec)
     roll(broker, topic_name)
     expected = [(1, b"b", text.encode()), (2, b"a", (text + "2").encode())]
-    patience = 3.0 if codec == "zstd" and broker_kind == "embedded" and no_zstd() else PATIENCE_S
+    patience = 1.0 if codec == "zstd" and broker_kind == "embedded" and no_zstd() else PATIENCE_S
     wait_until(lambda: without_rolls(rows(broker, topic_name)) == expected, what="compacted", timeout_s=patience)
 
 
