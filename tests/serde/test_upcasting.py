@@ -72,8 +72,8 @@ OLD = '{"type":"record","name":"Person","fields":[{"name":"name","type":"string"
 
 
 @pytest.mark.parametrize("cls", [Struct, Data, Attrs, Model])
-def test_an_older_version_is_read_through_its_upcaster(cls: type) -> None:
-    declared = event("people", name="Person", version=2)(cls)
+def test_an_older_version_is_read_through_its_upcaster(cls: Any) -> None:
+    declared: Any = event("people", name="Person", version=2)(cls)
     data = oracle.write({"name": "Ottla Kafka"}, OLD)
     assert decoder(OLD, declared)(data, 0) == cls(first="Ottla", last="Kafka", n=7)
     current = cls(first="O", last="K", n=1)

@@ -71,7 +71,6 @@ class _DecoderSource:
         self._functions: dict[int, str] = {}
         self._waiting: list[Plan] = []
         self._depth = 0
-        self._has_texts = False
         bind = self.source.bind
         for name in (
             "SMALL",
@@ -94,8 +93,6 @@ class _DecoderSource:
         source = self.source
         with source.block("def decode(b, p):"):
             with source.block("try:"):
-                source.line("t = b.decode('latin-1')")
-                texts_line = len(source.lines) - 1
                 source.line(f"value = {self._read(self.root, depth='0')}")
             self._handlers()
             with source.block("if p != len(b):"):
@@ -103,8 +100,6 @@ class _DecoderSource:
             source.line("return value")
         while self._waiting:
             self._function(self._waiting.pop())
-        if not self._has_texts:
-            source.lines[texts_line] = source.lines[texts_line].replace("b.decode('latin-1')", "''")
         self.skipping.finish()
         decode: Decoder = source.compile()["decode"]
         return decode
@@ -127,7 +122,7 @@ class _DecoderSource:
         self._depth = 0
         # Only what contains itself counts: other plans are functions for the sake of the source's size.
         itself = isinstance(plan, ReadRecord) and plan.recursive
-        with source.block(f"def {self._functions[id(plan)]}(b, t, p, depth):"):
+        with source.block(f"def {self._functions[id(plan)]}(b, p, depth):"):
             with source.block("try:"):
                 if itself:
                     with source.block(f"if depth > {DEPTH_MAX}:"):
@@ -181,7 +176,7 @@ class _DecoderSource:
             name = self._functions[id(plan)] = self.source.fresh("read_")
             self._waiting.append(plan)
         value = self.source.fresh("v")
-        self.source.line(f"{value}, p = {name}(b, t, p, {depth})")
+        self.source.line(f"{value}, p = {name}(b, p, {depth})")
         return value
 
     def _number(self, prefix: str, table: str, rest: str) -> str:
@@ -224,13 +219,7 @@ class _DecoderSource:
                 return value
             case "string":
                 n = self._number("n", "COUNT", "read_length")
-                value = source.fresh("v")
-                # What is ASCII is in `t` already, and taking it from there is cheaper than decoding it.
-                self._has_texts = True
-                source.line(f"{value} = t[p:(p := p + {n})]")
-                with source.block(f"if not {value}.isascii():"):
-                    source.line(f"{value} = b[p - {n}:p].decode()")
-                return value
+                return f"b[p:(p := p + {n})].decode()"
             case "bytes":
                 n = self._number("n", "COUNT", "read_length")
                 return f"b[p:(p := p + {n})]"

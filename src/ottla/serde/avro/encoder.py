@@ -30,7 +30,7 @@ from ottla.serde.avro.checks import as_bytes, as_fixed, as_items, as_map
 from ottla.serde.avro.explain import encode_fault
 from ottla.serde.avro.faults import DEPTH_MAX
 from ottla.serde.avro.source import Source
-from ottla.serde.avro.varint import LONG, encode_long
+from ottla.serde.avro.varint import ANY_SIZE, LONG, SIZE, encode_long
 
 Encoder = Callable[..., bytes]
 """From an object, and perhaps bytes to put in front of its payload, to bytes. Raises EncodeError."""
@@ -64,7 +64,7 @@ def encoder_source(cls: type) -> str:
 class _EncoderSource:
     """One run of the generator."""
 
-    def __init__(self, root: Record) -> None:
+    def __init__(self, root: Record, usual_sizes: bool = True) -> None:
         self.root = root
         self.source = Source(f"encoder of {root.full_name}")
         self._functions: dict[int, str] = {}
@@ -76,7 +76,11 @@ class _EncoderSource:
         bind = self.source.bind
         bind("join", b"".join)
         bind("LONG", LONG)
+        bind("SIZE", SIZE if usual_sizes else ANY_SIZE)
         bind("fault", self._fault)
+        bind("again", self._again)
+        self._usual_sizes = usual_sizes
+        self._patient: Encoder | None = None
 
     def build(self) -> Encoder:
         self._entry()
@@ -84,6 +88,12 @@ class _EncoderSource:
             self._function(self._waiting.pop())
         encode: Encoder = self.source.compile()["encode"]
         return encode
+
+    def _again(self, value: Any, prefix: bytes) -> bytes:
+        """Writes what was longer than anything before, or finds out what else is not in a table."""
+        if self._patient is None:
+            self._patient = _EncoderSource(self.root, usual_sizes=False).build()
+        return self._patient(value, prefix)
 
     def _fault(self, error: Exception, value: Any) -> Exception:
         return encode_fault(self.root, error, value)
@@ -102,6 +112,9 @@ class _EncoderSource:
                     source.line(f"return join({_tuple(self._pending)})")
             with source.block("except MemoryError:"):
                 source.line("raise")
+            if self._usual_sizes:
+                with source.block("except KeyError:"):
+                    source.line("return again(o, prefix)")
             with source.block("except Exception as error:"):
                 source.line("raise fault(error, o) from error")
 
@@ -182,7 +195,7 @@ class _EncoderSource:
         accepted = self.source.bind("as_items", as_items)
         with self.source.block(f"if {items}.__class__ is not {array.build.__name__}:"):
             self.source.line(f"{items} = {accepted}({items})")
-        self._pending.append(f"LONG[len({items})]")
+        self._pending.append(f"SIZE[len({items})]")
         item = self.source.fresh("v")
         self._flush()
         if isinstance(array.item, Scalar) and array.item.kind == "double":
@@ -200,7 +213,7 @@ class _EncoderSource:
         accepted = self.source.bind("as_map", as_map)
         with self.source.block(f"if {entries}.__class__ is not dict:"):
             self.source.line(f"{entries} = {accepted}({entries})")
-        self._pending.append(f"LONG[len({entries})]")
+        self._pending.append(f"SIZE[len({entries})]")
         self._flush()
         key, item = self.source.fresh("k"), self.source.fresh("v")
         with self.source.block(f"for {key}, {item} in {entries}.items():"):
@@ -256,7 +269,7 @@ class _EncoderSource:
             case DecimalNumber(digits=digits):
                 text = fresh("s")
                 write = bind("decimal", _decimal_writer(digits.precision, digits.scale))
-                return [f"LONG[len({text} := {write}({value}))]", text]
+                return [f"SIZE[len({text} := {write}({value}))]", text]
             case Enumeration():
                 return [self._enum(shape, value)]
             case Union():
@@ -286,11 +299,11 @@ class _EncoderSource:
                 return [f"{bind('double', struct.Struct('<d').pack)}({value})"]
             case "string":
                 text = fresh("s")
-                return [f"LONG[len({text} := {value}.encode())]", text]
+                return [f"SIZE[len({text} := {value}.encode())]", text]
             case "bytes":
                 text = fresh("s")
                 checked = f"{text} if ({text} := {value}).__class__ is bytes else {bind('as_bytes', as_bytes)}({text})"
-                return [f"LONG[len({text} := ({checked}))]", text]
+                return [f"SIZE[len({text} := ({checked}))]", text]
 
     def _enum(self, shape: Enumeration, value: str) -> str:
         if shape.cls is None:

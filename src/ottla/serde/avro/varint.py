@@ -58,6 +58,14 @@ class LongBytes(dict[int, bytes]):
             if isinstance(n, str | bytes | bytearray) or whole != n:
                 raise TypeError(f"{n!r} is not a whole number")
             n = whole
+        if 16384 <= n < 0x80000000000000:
+            # As in encode_long, which would be one more call.
+            z = n << 1
+            size = (z.bit_length() + 6) // 7
+            z += (z >> 28) * 0xF0000000
+            z += (z & 0x0FFFC0000FFFC000) * 3
+            z += z & 0x3F803F803F803F80
+            return (z | _CONTINUED[size]).to_bytes(size, "little")
         data = encode_long(n)
         if -1024 <= n < 16384:
             self[n] = data
@@ -65,6 +73,22 @@ class LongBytes(dict[int, bytes]):
 
 
 LONG = LongBytes((n, encode_long(n)) for n in range(-1, 64))
+
+SIZE: dict[int, bytes] = {n: encode_long(n) for n in range(256)}
+"""The same for lengths and counts, as a plain dict, which is quicker. KeyError for what is not in it yet."""
+
+
+class SizeBytes(dict[int, bytes]):
+    """What stands in for SIZE once it lacked something, and adds that to it."""
+
+    def __missing__(self, n: int) -> bytes:
+        data = encode_long(n)
+        if n < 16384:
+            SIZE[n] = data
+        return data
+
+
+ANY_SIZE = SizeBytes()
 
 # Tables over one byte; None sends the generated code to the functions below.
 SMALL: tuple[int | None, ...] = tuple((b >> 1) ^ -(b & 1) if b < 128 else None for b in range(256))
