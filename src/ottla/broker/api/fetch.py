@@ -14,6 +14,8 @@ for what is decided, so a commit wakes it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ottla.broker.broker import Broker
@@ -67,37 +69,45 @@ def _available(logs: list[tuple[PartitionLog, int]], wanted: int, *, committed: 
 class _LongPoll:
     """A fetch that waits for records: until enough bytes are there, or the client's patience is over."""
 
-    __slots__ = ("broker", "call", "committed", "logs", "missing", "timer", "wanted")
+    __slots__ = ("broker", "call", "logs", "missing", "timer", "waiters", "wanted")
 
     def __init__(
         self, broker: Broker, call: Call, logs: list[tuple[PartitionLog, int]], wanted: int, missing: int
     ) -> None:
         self.broker = broker
         self.call = call
-        self.committed = call.body["isolation_level"] == READ_COMMITTED
         self.logs = logs
         self.wanted = wanted
         self.missing = missing
         self.timer: Timer = broker.loop.call_later(call.body["max_wait_ms"] / 1000, self.finish)
-        for log, _ in logs:
-            log.waiters.add(self.grown)
+        committed = call.body["isolation_level"] == READ_COMMITTED
+        self.waiters: list[tuple[PartitionLog, Callable[[int], None]]] = [
+            (log, partial(self.decided, log, offset) if committed else self.grown) for log, offset in logs
+        ]
+        for log, waiter in self.waiters:
+            log.waiters.add(waiter)
 
     def grown(self, size: int) -> None:
-        if self.committed:
-            # What has come may belong to an open transaction, and a marker of few bytes may set free many.
-            gone = any(log.deleted for log, _ in self.logs)
-            if gone or _available(self.logs, self.wanted, committed=True) >= self.wanted:
-                self.finish()
-            return
         self.missing -= size
         if self.missing <= 0:
             self.finish()
 
+    def decided(self, log: PartitionLog, offset: int, _: int) -> None:
+        """For read_committed: what has come may be open still, and a marker of few bytes may set free many."""
+        if not log.deleted:
+            if log.last_stable_offset <= offset:
+                return
+            if self.wanted > 1 and _available(self.logs, self.wanted, committed=True) < self.wanted:
+                return
+        self.finish()
+
     def finish(self) -> None:
         self.timer.cancel()
-        for log, _ in self.logs:
-            log.waiters.discard(self.grown)
-        if not self.call.connection.closed:
+        # A request may name a partition twice: its second waiter comes too late.
+        waiters, self.waiters = self.waiters, []
+        for log, waiter in waiters:
+            log.waiters.discard(waiter)
+        if waiters and not self.call.connection.closed:
             self.call.reply(_read(self.broker, self.call))
 
 
