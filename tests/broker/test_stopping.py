@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.broker.batches import batch
-from tests.broker.running import PATIENCE_S, Client
+from tests.broker.running import PATIENCE_S, Client, RunningBroker
 
 CONNECTIONS = 200
 LONG_MS = 60_000
@@ -96,3 +97,23 @@ def test_a_second_signal_does_no_harm(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, "")
+
+
+def test_checkpoints_for_which_no_time_was_left_cost_the_next_start_some_reading_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ottla.broker.log.checkpointer.CLOSE_S", -1)
+    with RunningBroker(tmp_path) as running, closing(running.connect()) as client:
+        topic = {"name": "t", "num_partitions": 3, "replication_factor": 1}
+        client.ask("CreateTopics", 5, topics=[topic], timeout_ms=1000)
+        parts = [{"index": index, "records": batch([b"v"] * 4)} for index in range(3)]
+        client.ask("Produce", 9, acks=-1, timeout_ms=1000, topic_data=[{"name": "t", "partition_data": parts}])
+    assert not list(tmp_path.glob("logs/*/*/checkpoint"))
+    with RunningBroker(tmp_path) as again, closing(again.connect()) as client:
+        wanted = [{"partition_index": index, "timestamp": -1} for index in range(3)]
+        answer = client.ask("ListOffsets", 1, replica_id=-1, topics=[{"name": "t", "partitions": wanted}])
+        assert [part["offset"] for part in answer["topics"][0]["partitions"]] == [4, 4, 4]
+    monkeypatch.undo()
+    with RunningBroker(tmp_path):
+        pass
+    assert len(list(tmp_path.glob("logs/*/*/checkpoint"))) == 3
