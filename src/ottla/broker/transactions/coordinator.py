@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -107,7 +108,8 @@ class TransactionCoordinator:
         for one in list(self.register.by_id.values()):
             if one.is_prepared:
                 logger.info("transaction %s: writing the markers of %s that are missing", one.id, one.state.value)
-                self._carry_out(one, lambda *_: None)
+                # What was read may have been in the system's cache only: the decision comes before its markers.
+                self._durable(self.register.journal, partial(self._carry_out, one, lambda *_: None))
             elif one.state is State.ONGOING:
                 self._watch_timeouts()
 
