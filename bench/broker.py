@@ -102,7 +102,7 @@ class Table:
 def run(options: argparse.Namespace) -> Report:
     parts = set(options.only)
     report = Report("broker", [])
-    with _failing_in_words(), _stopping_on_sigterm(), _compiled_once():
+    with _failing_in_words(), _stopping_on_signals(), _compiled_once():
         if "restart" in parts:
             _restart(options, report)
         if parts - {"restart"}:
@@ -143,17 +143,18 @@ def _failing_in_words() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stopping_on_sigterm() -> Iterator[None]:
-    """SIGTERM unwinds as Ctrl-C does, so that brokers are stopped and folders removed."""
+def _stopping_on_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM unwind everything, so that brokers are stopped and folders removed, without a traceback."""
 
     def stop(*_: object) -> None:
         raise SystemExit("stopped")
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
