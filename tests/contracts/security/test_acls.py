@@ -483,6 +483,35 @@ def test_the_new_consumer_protocol_needs_read_on_the_group_and_describe_on_topic
     assert (described["error_code"], described["members"]) == (TOPIC_DENIED, [])
 
 
+def test_a_pattern_gives_nothing_of_topics_that_must_not_be_known(
+    world: World, client: Client, user: str, group_name: str
+) -> None:
+    admin = world.connect()
+    names = [f"{user}-seen", f"{user}-secret"]
+    for name in names:
+        assert create(admin, name)["error_code"] == 0
+    wait_until(lambda: all(described(admin, name) == 0 for name in names), what="both topics are known")
+    (known,) = admin.ask("Metadata", 12, topics=[{"name": names[0]}])["topics"]
+    grant(world, acl(user, "read", "group", group_name), acl(user, "describe", "topic", names[0]))
+    member = {"group_id": group_name, "member_id": "1" * 22}
+    wanted = {"rebalance_timeout_ms": 5000, "subscribed_topic_regex": f"{user}-.*", "topic_partitions": []}
+    answer = client.ask("ConsumerGroupHeartbeat", 1, **member, member_epoch=0, **wanted)
+    given: set[bytes] = set()
+
+    def beat() -> bool:
+        """Whether something is given; Apache Kafka finds a pattern's topics a moment later."""
+        nonlocal answer
+        if answer["assignment"]:
+            given.update(bytes(part["topic_id"]) for part in answer["assignment"]["topic_partitions"])
+        epoch = answer["member_epoch"]
+        answer = client.ask("ConsumerGroupHeartbeat", 1, **member, member_epoch=epoch, rebalance_timeout_ms=-1)
+        assert answer["error_code"] == 0
+        return bool(given)
+
+    wait_until(beat, what="partitions are assigned")
+    assert given == {bytes(known["topic_id"])}
+
+
 # --- producers and transactions ---
 
 
