@@ -19,7 +19,7 @@ from ottla.testing import Broker
 from tests.broker.groups.subscriptions import write_subscription
 from tests.contracts.asking import Asking
 from tests.contracts.clients import wait_until
-from tests.contracts.test_consumer_group_protocol import (
+from tests.contracts.consumer_groups import (
     GROUP_ID_NOT_FOUND,
     GROUP_SUBSCRIBED_TO_TOPIC,
     ILLEGAL_GENERATION,

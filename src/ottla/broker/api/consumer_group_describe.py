@@ -57,7 +57,7 @@ def _member(broker: Broker, group: ConsumerGroup, member: ConsumerMember) -> Mes
         "client_host": member.client_host,
         "subscribed_topic_names": member.topics,
         "subscribed_topic_regex": member.regex,
-        "assignment": _assignment(broker, member.held),
+        "assignment": _assignment(broker, member.assigned),
         "target_assignment": _assignment(broker, group.state_of.target.get(member.id, frozenset())),
         "member_type": CONSUMER_MEMBER if member.classic is None else CLASSIC_MEMBER,
     }

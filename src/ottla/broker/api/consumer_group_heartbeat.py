@@ -16,6 +16,7 @@ from ottla.broker.groups.consumer.group import Answer
 from ottla.broker.groups.consumer.member import LEFT_STATIC_EPOCH, Heartbeat, by_topic
 from ottla.broker.groups.consumer.topic_regex import InvalidRegex, TopicRegex
 from ottla.broker.groups.refusal import Refused, unwritten
+from ottla.broker.security.resources import Operation, ResourceType
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.messages.consumer_group_heartbeat import CONSUMER_GROUP_HEARTBEAT
 from ottla.broker.wire.schema import Message
@@ -33,7 +34,7 @@ def handle(broker: Broker, call: Call) -> Message | None:
             left: Message = {"member_id": member_id, "member_epoch": epoch}
             requests.consumer_leave(name, member_id, body["instance_id"], epoch, lambda: call.reply(left))
         else:
-            requests.consumer_heartbeat(name, _heartbeat(call), lambda answer: call.reply(_message(answer)))
+            requests.consumer_heartbeat(name, _heartbeat(broker, call), lambda answer: call.reply(_message(answer)))
     except Refused as refusal:
         return {"error_code": refusal.code, "error_message": refusal.message}
     except OSError as error:
@@ -85,8 +86,12 @@ def _check_regex(regex: str | None) -> None:
         raise Refused(ErrorCode.INVALID_REGULAR_EXPRESSION, message) from None
 
 
-def _heartbeat(call: Call) -> Heartbeat:
+def _heartbeat(broker: Broker, call: Call) -> Heartbeat:
     body = call.body
+
+    def may_see(topic: str) -> bool:
+        return broker.authorizer.allows(call, Operation.DESCRIBE, ResourceType.TOPIC, topic, quiet=True)
+
     owned, names = body["topic_partitions"], body["subscribed_topic_names"]
     return Heartbeat(
         member_id=body["member_id"],
@@ -102,6 +107,7 @@ def _heartbeat(call: Call) -> Heartbeat:
         else frozenset((one["topic_id"], part) for one in owned for part in one["partitions"]),
         client_id=call.client_id or "",
         client_host=f"/{call.client_host}",
+        may_see=may_see if broker.authorizer.configured else None,
     )
 
 

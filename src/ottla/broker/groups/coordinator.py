@@ -194,14 +194,12 @@ class Coordinator:
     def _is_expired(self, group: Group | ConsumerGroup, partition: Partition, committed: Committed) -> bool:
         """As in Kafka: for subscribed topics never, in a classic group counted from when it became empty."""
         keep_ms = self.config.offsets_retention_ms
-        if group.subscribes_to(partition[0]):
-            return False
         if isinstance(group, Group) and group.protocol_type is not None:
             if group.state == EMPTY:
                 return self._clock.now() - group.empty_since >= keep_ms / 1000
             if group.protocol_type != PROTOCOL_TYPE or group.subscribed is None or group.state != STABLE:
                 return False
-        return now_ms() - committed.timestamp >= keep_ms
+        return now_ms() - committed.timestamp >= keep_ms and not group.subscribes_to(partition[0])
 
     def change_settings(self, name: str, settings: dict[str, str]) -> None:
         """Replaces a group's settings. The caller flushes the journal before it answers. Raises OSError."""

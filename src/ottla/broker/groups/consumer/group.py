@@ -154,6 +154,8 @@ class ConsumerGroup:
         with self.state_of.change():
             before = self._joining(beat) if beat.epoch == 0 else self._current(beat)
             member = before.told(beat)
+            if member.regex:
+                self.subscriptions.see(beat.may_see, anew=beat.regex is not None)
             member = self.step(before, member, beat.owned)
             changed = member.assigned.keys() != before.assigned.keys()
             assignment = frozenset(member.assigned) if beat.is_full or changed else None

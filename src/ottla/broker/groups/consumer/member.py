@@ -5,7 +5,7 @@ Members are values: a change makes a new one, so that a change that cannot be wr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ class Heartbeat:
     Attributes:
         owned: The partitions that the member owns.
         rebalance_timeout_ms: -1 is what did not change.
+        may_see: Whether a topic may be known to exist, which decides what a pattern matches; None: all may.
     """
 
     member_id: str
@@ -40,6 +41,7 @@ class Heartbeat:
     owned: frozenset[IdPartition] | None = None
     client_id: str = ""
     client_host: str = ""
+    may_see: Callable[[str], bool] | None = None
 
     @property
     def is_full(self) -> bool:

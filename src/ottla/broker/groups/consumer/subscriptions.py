@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from typing import Protocol
 
 from ottla.broker.groups.consumer.member import ConsumerMember
@@ -35,8 +35,19 @@ class Subscriptions:
     def __init__(self, topics: Topics) -> None:
         self._topics = topics
         self._at = -1
+        self._may_see: Callable[[str], bool] | None = None
         self._matches: dict[str, frozenset[str]] = {}
-        self._patterns: dict[str, TopicRegex] = {}
+
+    def see(self, may_see: Callable[[str], bool] | None, *, anew: bool) -> None:
+        """What patterns may match from now on: what the member may know of that caused them to be matched, as in Kafka.
+
+        Args:
+            may_see: Whether a topic may be known to exist; None: all may.
+            anew: Whether patterns are to be matched again, though topics have not changed.
+        """
+        self._may_see = may_see
+        if anew and may_see is not None:
+            self._matches.clear()
 
     def names_of(self, member: ConsumerMember) -> set[str]:
         """The existing topics a member subscribes to, by name."""
@@ -73,9 +84,8 @@ class Subscriptions:
             self._matches.clear()
         found = self._matches.get(pattern)
         if found is None:
-            compiled = self._patterns.get(pattern)
-            if compiled is None:
-                compiled = self._patterns[pattern] = TopicRegex(pattern)
-            found = frozenset(name for name in self._topics.topics if compiled.matches(name))
+            compiled = TopicRegex(pattern)
+            names = (name for name in self._topics.topics if self._may_see is None or self._may_see(name))
+            found = frozenset(name for name in names if compiled.matches(name))
             self._matches[pattern] = found
         return found
