@@ -20,9 +20,9 @@ from typing import Protocol
 from ottla.broker.log.control import Marker
 from ottla.broker.log.flusher import Syncable
 from ottla.broker.log.journal import Journal
+from ottla.broker.transactions.epochs import Identity, check_expected, fenced, is_late_end, next_epoch
 from ottla.broker.transactions.register import Register
 from ottla.broker.transactions.transaction import (
-    EPOCH_LAST,
     EPOCH_MAX,
     NO_EPOCH,
     NO_PRODUCER_ID,
@@ -127,7 +127,7 @@ class TransactionCoordinator:
     # A producer begins
 
     def initialise(
-        self, transactional_id: str, timeout_ms: int, expected: tuple[int, int] | None, done: Callable[[int, int], None]
+        self, transactional_id: str, timeout_ms: int, expected: Identity | None, done: Callable[[int, int], None]
     ) -> None:
         """Gives a producer its id and an epoch above all before, which fences whoever had the id until now.
 
@@ -149,33 +149,15 @@ class TransactionCoordinator:
         if one is None:
             one = Transaction(transactional_id, self._next_producer_id())
         elif expected is not None:
-            self._check_expected(one, expected)
+            check_expected(one, expected)
         if one.is_prepared:
             raise Refused(ErrorCode.CONCURRENT_TRANSACTIONS, f"the transaction of {one.id!r} is being ended")
         if one.state is State.ONGOING:
             self.fence(one)
             raise Refused(ErrorCode.CONCURRENT_TRANSACTIONS, f"the open transaction of {one.id!r} is being aborted")
-        producer_id, epoch, last_epoch = self._next_epoch(one, expected)
+        producer_id, epoch, last_epoch = next_epoch(one, expected, self._next_producer_id)
         self.register.initialise(one, producer_id, epoch, last_epoch, timeout_ms, self._now_ms())
         self._durable(self.register.journal, lambda: done(producer_id, epoch))
-
-    def _check_expected(self, one: Transaction, expected: tuple[int, int]) -> None:
-        producer_id, epoch = expected
-        retried = producer_id == one.previous_producer_id and epoch >= EPOCH_LAST
-        if producer_id != one.producer_id and not retried:
-            raise _fenced(one)
-
-    def _next_epoch(self, one: Transaction, expected: tuple[int, int] | None) -> tuple[int, int, int]:
-        """Producer id, epoch, and the epoch that may ask again."""
-        if one.is_exhausted and (expected is None or expected[1] == one.epoch):
-            return self._next_producer_id(), 0, NO_EPOCH if expected is None else one.epoch
-        if expected is None:
-            return one.producer_id, one.epoch + 1, NO_EPOCH
-        if one.epoch in (NO_EPOCH, expected[1]):
-            return one.producer_id, one.epoch + 1, one.epoch
-        if expected[1] == one.last_epoch:
-            return one.producer_id, one.epoch, one.last_epoch  # asked before, and the answer was lost
-        raise _fenced(one)
 
     def fence(self, one: Transaction) -> None:
         """Aborts an open transaction over its producer's head: what that one sends from now on is refused.
@@ -192,7 +174,7 @@ class TransactionCoordinator:
     def check_open_for(self, one: Transaction, epoch: int) -> None:
         """Raises Refused (PRODUCER_FENCED, CONCURRENT_TRANSACTIONS) if a producer may not add to its transaction."""
         if one.epoch != epoch:
-            raise _fenced(one)
+            raise fenced(one)
         if one.is_prepared:
             raise Refused(ErrorCode.CONCURRENT_TRANSACTIONS, f"the transaction of {one.id!r} is being ended")
 
@@ -245,14 +227,14 @@ class TransactionCoordinator:
             OSError: Nothing was changed.
         """
         one = self.register.by_id.get(transactional_id)
-        retried = one is not None and version >= TV2 and _is_retry(one, producer_id, epoch)
+        retried = one is not None and version >= TV2 and is_late_end(one, (producer_id, epoch))
         if one is None or not retried:
             one = self.find(transactional_id, producer_id)
             if one.epoch != epoch:
-                raise _fenced(one)
+                raise fenced(one)
         if one.is_prepared:
             if version >= TV2 and not retried:
-                raise _fenced(one)
+                raise fenced(one)
             self._check_same(one, marker, State.PREPARE_COMMIT)
             raise Refused(ErrorCode.CONCURRENT_TRANSACTIONS, f"the transaction of {one.id!r} is being ended")
         if one.state is not State.ONGOING and (retried or version < TV2):
@@ -327,23 +309,9 @@ class TransactionCoordinator:
                 self.register.forget(one)
 
 
-def _is_retry(one: Transaction, producer_id: int, epoch: int) -> bool:
-    """Whether an EndTxn (version 2) is for the transaction before: it still has the epoch from before the bump."""
-    if one.state in (State.EMPTY, State.ONGOING):
-        return False
-    if producer_id == one.producer_id and epoch + 1 == one.epoch:
-        return True
-    return producer_id == one.previous_producer_id and epoch == EPOCH_LAST and one.epoch == 0
-
-
 def _tell(done: Ended, one: Transaction, version: int) -> None:
     told = (one.producer_id, one.epoch) if version >= TV2 else (NO_PRODUCER_ID, NO_EPOCH)
     done(ErrorCode.NONE, *told)
-
-
-def _fenced(one: Transaction) -> Refused:
-    message = f"the producer of transactional id {one.id!r} is at epoch {one.epoch} by now"
-    return Refused(ErrorCode.PRODUCER_FENCED, message)
 
 
 def _wrong_state(one: Transaction, marker: Marker) -> Refused:
