@@ -1,8 +1,8 @@
 """Requests that no client would send: the broker neither falls nor grows nor hangs, and goes on serving.
 
 Each API gets requests that are right in form and made up in content, the same with bytes changed, and bytes that are
-anything. A handler that fails with an exception counts as a fall, though the broker survives it. OTTLA_FUZZ=N tries N
-times as many (`make soak`).
+anything. A handler that fails with an exception counts as a fall, though the broker survives it. OTTLA_FUZZ_TIMES=N
+tries N times as many (`make soak`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.broker.batches import batch
 from tests.broker.messages import requests
 from tests.broker.running import PATIENCE_S, Client, RunningBroker
 
-TIMES = int(os.environ.get("OTTLA_FUZZ", "1"))
+TIMES = int(os.environ.get("OTTLA_FUZZ_TIMES", "1"))
 APIS = {api.name: api for api, _ in HANDLERS.values()}
 FUZZ = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 REFUSALS = (MalformedMessage, IndexError, struct.error, UnicodeDecodeError)  # what a connection takes for malformed
