@@ -9,9 +9,9 @@ typedef struct {
 } Buffer;
 
 typedef struct {
-    Buffer values;  /* fixed width; for text, the bytes of all texts */
-    Buffer ends;    /* text: where each one ends, int64 */
-    Buffer missing; /* one byte for each value: 1 for null */
+    Buffer values;     /* of a fixed width */
+    PyObject *objects; /* str or bytes, and None for null */
+    Buffer missing;    /* one byte for each value: 1 for null */
 } Column;
 
 /* What a column's values are. The names are exported to Python. */
@@ -46,39 +46,29 @@ append(Buffer *buffer, const void *data, size_t n)
     return 0;
 }
 
+/* Takes the object over. */
 static int
-append_end(Column *column)
+append_object(Column *column, PyObject *object)
 {
-    int64_t end = (int64_t)column->values.used;
-    return append(&column->ends, &end, 8);
+    if (object == NULL) {
+        return -1;
+    }
+    if (column->objects == NULL) {
+        column->objects = PyList_New(0);
+    }
+    int failed = column->objects == NULL || PyList_Append(column->objects, object) < 0;
+    Py_DECREF(object);
+    return failed ? -1 : 0;
 }
 
 static int
-is_utf8(const uint8_t *s, Py_ssize_t n)
-{
-    PyObject *text = text_from_utf8(s, n);
-    Py_XDECREF(text);
-    return text != NULL;
-}
-
-static int
-append_missing(Column *column, int kind, size_t fixed_size)
+append_missing(Column *column, int kind)
 {
     static const uint8_t zeros[8] = {0};
-    switch (kind) {
-        case COLUMN_TEXT:
-        case COLUMN_BYTES:
-            return append_end(column);
-        case COLUMN_FIXED:
-            for (size_t i = 0; i < fixed_size; i++) {
-                if (append(&column->values, zeros, 1) < 0) {
-                    return -1;
-                }
-            }
-            return append_end(column);
-        default:
-            return append(&column->values, zeros, kind == COLUMN_BOOLEAN ? 1 : kind == COLUMN_FLOAT ? 4 : 8);
+    if (kind >= COLUMN_TEXT) {
+        return append_object(column, Py_NewRef(Py_None));
     }
+    return append(&column->values, zeros, kind == COLUMN_BOOLEAN ? 1 : kind == COLUMN_FLOAT ? 4 : 8);
 }
 
 static int
@@ -106,7 +96,7 @@ append_value(Reader *r, Column *column, int kind, const Node *kid)
             return failed;
         case COLUMN_TEXT:
         case COLUMN_BYTES:
-            if (read_length(r, &size) < 0 || (kind == COLUMN_TEXT && !is_utf8(r->p, size))) {
+            if (read_length(r, &size) < 0) {
                 return -1;
             }
             break;
@@ -116,9 +106,10 @@ append_value(Reader *r, Column *column, int kind, const Node *kid)
                 return -1;
             }
     }
-    failed = append(&column->values, r->p, (size_t)size) < 0 || append_end(column) < 0;
+    failed = append_object(column, kind == COLUMN_TEXT ? text_from_utf8(r->p, size)
+                                                       : PyBytes_FromStringAndSize((const char *)r->p, size));
     r->p += size;
-    return failed ? -1 : 0;
+    return failed;
 }
 
 static int
@@ -137,8 +128,7 @@ read_column(Reader *r, const Node *node, Column *columns)
         }
     }
     const Node *kid = node->kids[0];
-    return missing ? append_missing(column, node->make, kid->op == OP_FIXED ? (size_t)kid->size : 0)
-                   : append_value(r, column, node->make, kid);
+    return missing ? append_missing(column, node->make) : append_value(r, column, node->make, kid);
 }
 
 static int
@@ -162,22 +152,23 @@ read_columns(Reader *r, const Node *node, Column *columns)
     return 0;
 }
 
-/* [(values, ends or None, missing or None), ...] */
+static PyObject *
+bytearray_of(const Buffer *buffer)
+{
+    return PyByteArray_FromStringAndSize((const char *)buffer->data, (Py_ssize_t)buffer->used);
+}
+
+/* [(values, objects or None, missing), ...] */
 static PyObject *
 finished(const Column *columns, int count)
 {
     PyObject *list = PyList_New(count);
     for (int i = 0; list && i < count; i++) {
-        PyObject *buffers[3];
-        const Buffer *each[3] = {&columns[i].values, &columns[i].ends, &columns[i].missing};
-        for (int k = 0; k < 3; k++) {
-            buffers[k] = PyByteArray_FromStringAndSize((const char *)each[k]->data, (Py_ssize_t)each[k]->used);
-        }
-        PyObject *tuple = buffers[0] && buffers[1] && buffers[2] ? PyTuple_Pack(3, buffers[0], buffers[1], buffers[2])
-                                                                 : NULL;
-        for (int k = 0; k < 3; k++) {
-            Py_XDECREF(buffers[k]);
-        }
+        PyObject *values = bytearray_of(&columns[i].values), *missing = bytearray_of(&columns[i].missing);
+        PyObject *objects = columns[i].objects ? columns[i].objects : Py_None;
+        PyObject *tuple = values && missing ? PyTuple_Pack(3, values, objects, missing) : NULL;
+        Py_XDECREF(values);
+        Py_XDECREF(missing);
         if (tuple == NULL) {
             Py_CLEAR(list);
             break;
@@ -200,13 +191,14 @@ column_reader_call(ColumnReader *self, PyObject *args, PyObject *kwargs)
     Column *columns = sequence ? PyMem_Calloc((size_t)self->count + 1, sizeof(Column)) : NULL;
     int fine = columns != NULL && self->program.count > 0 && position >= 0;
     for (Py_ssize_t i = 0; fine && i < PySequence_Fast_GET_SIZE(sequence); i++) {
-        PyObject *payload = PySequence_Fast_GET_ITEM(sequence, i); /* nothing below runs Python */
+        PyObject *payload = Py_NewRef(PySequence_Fast_GET_ITEM(sequence, i));
         fine = PyBytes_CheckExact(payload) && position <= PyBytes_GET_SIZE(payload);
         if (fine) {
             const uint8_t *start = (const uint8_t *)PyBytes_AS_STRING(payload);
             Reader r = {start + position, start + PyBytes_GET_SIZE(payload), 0, 0};
             fine = read_columns(&r, &self->program.nodes[0], columns) == 0 && r.p == r.end;
         }
+        Py_DECREF(payload);
     }
     if (fine) {
         result = finished(columns, self->count);
@@ -219,7 +211,7 @@ column_reader_call(ColumnReader *self, PyObject *args, PyObject *kwargs)
     }
     for (int i = 0; columns && i < self->count; i++) {
         PyMem_Free(columns[i].values.data);
-        PyMem_Free(columns[i].ends.data);
+        Py_XDECREF(columns[i].objects);
         PyMem_Free(columns[i].missing.data);
     }
     PyMem_Free(columns);

@@ -167,6 +167,13 @@ def test_a_symbol_that_is_none_is_refused() -> None:
         ColumnReader(schema, ["colour"])([b"\x02", b"\x04"])
 
 
+def test_a_decimal_of_no_bytes_is_zero() -> None:
+    schema = record({"price": FIELDS["price"], "maybe": ["null", FIELDS["price"]]})
+    columns = ColumnReader(schema, ["price", "maybe"])([b"\0\0", b"\0\2\0"])
+    assert columns["price"].tolist() == [Decimal(0), Decimal(0)]
+    assert columns["maybe"].tolist() == [None, Decimal(0)]
+
+
 def test_no_payloads_give_empty_columns() -> None:
     columns = ColumnReader(record(FIELDS), list(FIELDS))([])
     assert {len(array) for array in columns.values()} == {0}

@@ -5,7 +5,6 @@ NumPy is imported when a reader is made; `pip install ottla[columns]` brings it.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -124,9 +123,9 @@ class ColumnReader:
         if buffers is None:
             return self._slowly(payloads, position)
         found = {}
-        for column, (values, ends, missing) in zip(self._columns, buffers, strict=True):
+        for column, (values, objects, missing) in zip(self._columns, buffers, strict=True):
             mask = self._np.frombuffer(missing, "?") if column.null >= 0 else None
-            plain = self._plain(column, values, ends)
+            plain = self._plain(column, values, objects)
             if isinstance(column.node, EnumNode) and not self._known(column.node, plain):
                 return self._slowly(payloads, position)
             found[column.path] = self._finished(column, plain, mask)
@@ -152,19 +151,11 @@ class ColumnReader:
             found[column.path] = self._finished(column, plain, mask)
         return found
 
-    def _plain(self, column: Column, values: bytearray, ends: bytearray) -> Array:
-        np = self._np
+    def _plain(self, column: Column, values: bytearray, objects: list[Any] | None) -> Array:
         if column.kind in _FIXED_WIDTH:
-            fixed: Array = np.frombuffer(values, _FIXED_WIDTH[column.kind])
+            fixed: Array = self._np.frombuffer(values, _FIXED_WIDTH[column.kind])
             return fixed
-        bounds = [0, *np.frombuffer(ends, "i8").tolist()]
-        data = bytes(values)
-        if column.kind != "string":
-            return _objects(np, [data[a:b] for a, b in itertools.pairwise(bounds)])
-        if data.isascii():
-            text = data.decode()
-            return _objects(np, [text[a:b] for a, b in itertools.pairwise(bounds)])
-        return _objects(np, [data[a:b].decode() for a, b in itertools.pairwise(bounds)])
+        return _objects(self._np, objects or [])
 
     def _known(self, node: EnumNode, indexes: Array) -> bool:
         return not len(indexes) or (indexes.min() >= 0 and indexes.max() < len(node.symbols))
@@ -176,7 +167,7 @@ class ColumnReader:
         elif node.logical == "decimal":
             found = conversion(node)
             assert found is not None
-            plain = _objects(np, [found[1](value) if value else value for value in plain])
+            plain = _objects(np, [None if value is None else found[1](value) for value in plain])
         elif node.logical in _OVER_LONG:
             plain = plain.view(_OVER_LONG[node.logical])
         if mask is None:
@@ -184,7 +175,8 @@ class ColumnReader:
         if plain.dtype != object:
             masked: Array = np.ma.masked_array(plain, mask)
             return masked
-        plain[mask] = None
+        if isinstance(node, EnumNode):
+            plain[mask] = None
         return plain
 
 
