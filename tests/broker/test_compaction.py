@@ -19,6 +19,7 @@ from ottla.broker.log.partition_log import PartitionLog
 from ottla.broker.log.recovery import now_ms
 from ottla.broker.log.rewriting import Record, delete_horizon, records_of
 from ottla.broker.topic_configs import TopicConfig
+from ottla.errors import CorruptLog
 from tests.broker.batches import T0, batch, parts, record, varint
 
 HUGE = 1 << 30
@@ -356,3 +357,26 @@ def test_what_is_not_decided_is_left_alone(compacted: Compacted) -> None:
     found = due(config(), compacted.log, now_ms())
     assert found is not None
     assert found.until == 1
+
+
+@pytest.mark.parametrize("gone", [[], [1, 2], [0]])
+def test_a_damaged_new_segment_is_given_up_while_the_old_ones_are_there(compacted: Compacted, gone: list[int]) -> None:
+    for number in range(4):
+        compacted.add(("a", str(number)))
+    plan = compacted.plan()
+    pace = Pace(threading.Event(), rest=0)
+    keys = build_map(plan, pace)
+    folder = compacted.log.folder
+    (group,) = groups(plan, keys.latest + 1)
+    Rewriter(plan, keys, pace).write(group, swap.cleaned_path(folder, 0))
+    path = swap.commit(folder, 0, plan.end)
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    swap.remove_replaced(folder, gone)
+    if gone:
+        with pytest.raises(CorruptLog):
+            compacted.reopen()
+    else:
+        compacted.reopen()
+        assert compacted.content() == [(number, "a") for number in range(4)]

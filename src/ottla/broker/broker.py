@@ -12,7 +12,7 @@ from ottla.broker.catalog import Catalog, Topic
 from ottla.broker.cleaner import Cleaner
 from ottla.broker.config import BrokerConfig
 from ottla.broker.groups.coordinator import Coordinator
-from ottla.broker.log.checkpointer import INTERVAL_S, Checkpointer
+from ottla.broker.log.checkpointer import DUE_AFTER_BYTES, INTERVAL_S, Checkpointer
 from ottla.broker.log.flusher import Flusher, Syncable
 from ottla.broker.log.partition_log import PartitionLog
 from ottla.broker.log.recovery import now_ms
@@ -59,7 +59,11 @@ class Broker:
         if config.flush == "interval":
             self._every(config.flush_interval_ms, self._flush_unsynced)
         due_after_ms = config.checkpoint_interval_ms
-        self.checkpointer = Checkpointer(self._logs, self.flusher.flush, loop.post, due_after_ms / 1000)
+        # Without a flush policy syncs are to be few: then only time counts.
+        due_after_bytes = 1 << 62 if config.flush == "none" else DUE_AFTER_BYTES
+        self.checkpointer = Checkpointer(
+            self._logs, self.flusher.flush, loop.post, due_after_ms / 1000, due_after_bytes
+        )
         self._every(min(int(INTERVAL_S * 1000), due_after_ms), lambda: self.checkpointer.tick(loop.now()))
         self.cleaner = Cleaner(
             self._configured_logs,

@@ -35,8 +35,8 @@ class BrokerConfig:
         cleaner_enable: Whether compaction runs.
         cleaner_backoff_ms: How often it looks for something to do.
         cleaner_dedupe_buffer_bytes: Memory for keys while it runs, counted as Kafka counts it (24 bytes a key).
-        checkpoint_interval_ms: How long a log may have grown before a checkpoint of it is written; a start after a crash
-            reads what lies behind it.
+        checkpoint_interval_ms: How long after a log has grown a checkpoint is written; a start after a crash reads what
+            lies behind it.
         scrub_bytes_per_second: How fast records that a start took on trust are checked afterwards; 0: when read only.
         group_initial_rebalance_delay_ms: How long a new group waits for more members. Kafka's default is 3000; here 0,
             since on one machine nobody wants to wait for the first record.
@@ -124,6 +124,7 @@ class BrokerConfig:
             faults.append(f"flush must be ack, interval or none, not {self.flush!r}")
         for name in (
             "flush_interval_ms",
+            "checkpoint_interval_ms",
             "partitions",
             "request_max_bytes",
             "queued_requests_max_bytes",

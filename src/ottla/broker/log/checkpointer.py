@@ -25,6 +25,7 @@ logger = logging.getLogger("ottla.broker")
 INTERVAL_S = 1.0
 DUE_AFTER_BYTES = 64 << 20
 AT_ONCE = 32
+PRODUCERS_FOR_ONE = 2000  # to copy the state of so many takes some milliseconds
 CLOSE_S = 0.4
 
 Callback = Callable[[], None]
@@ -65,7 +66,8 @@ class Checkpointer:
         logs: Gives all logs there are.
         flush: Makes a log durable, then calls back in the event loop.
         post: Runs a function in the event loop's thread; callable from any thread.
-        due_after_s: A log that has changed is due so long afterwards.
+        due_after_s: A log that has changed is due so long afterwards; later if it remembers very many producers.
+        due_after_bytes: And when it has grown by so much.
     """
 
     def __init__(
@@ -74,11 +76,13 @@ class Checkpointer:
         flush: Callable[[PartitionLog, Callback], None],
         post: Callable[[Callback], None],
         due_after_s: float,
+        due_after_bytes: int = DUE_AFTER_BYTES,
     ) -> None:
         self._logs = logs
         self._flush = flush
         self._post = post
         self._due_after_s = due_after_s
+        self._due_after_bytes = due_after_bytes
         self._dirty_since: dict[PartitionLog, tuple[float, int]] = {}
         self._jobs: queue.SimpleQueue[tuple[PartitionLog, _Job] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -91,7 +95,8 @@ class Checkpointer:
                 continue
             since, size = self._dirty_since.setdefault(log, (now, log.size))
             grown = log.size - size
-            if log.checkpoint_wanted or now - since >= self._due_after_s or grown >= DUE_AFTER_BYTES:
+            due_after_s = self._due_after_s * (1 + len(log.producers.states) // PRODUCERS_FOR_ONE)
+            if log.checkpoint_wanted or now - since >= due_after_s or grown >= self._due_after_bytes:
                 due.append((grown, log))
         for log in [log for log in self._dirty_since if log.deleted]:
             del self._dirty_since[log]

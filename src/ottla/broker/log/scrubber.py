@@ -75,7 +75,7 @@ class Scrubber:
             position = 0
             while position < until and not self._stopped.is_set():
                 began = time.monotonic()
-                checked, offset = _intact_bytes(fd, position, until, offset, end_offset)
+                checked, offset = intact_bytes(fd, position, until, offset, end_offset)
                 if not checked:
                     return f"{path}, position {position}: the batch does not match its checksum or its place"
                 position += checked
@@ -85,7 +85,7 @@ class Scrubber:
             os.close(fd)
 
 
-def _intact_bytes(fd: int, position: int, until: int, offset: int, end_offset: int) -> tuple[int, int]:
+def intact_bytes(fd: int, position: int, until: int, offset: int, end_offset: int) -> tuple[int, int]:
     """How many bytes of intact batches begin at `position`, and the least offset that may follow.
 
     A block's worth, and one batch at least; 0 for damage. Offsets are from `offset` on and before `end_offset`.

@@ -314,6 +314,7 @@ class Segment:
     def close(self) -> None:
         with self._files.lock:
             fd, self.fd = self.fd, -1
+        self._index = None  # whoever counts open files may hold on to the segment for a while
         if fd >= 0:
             os.close(fd)
 

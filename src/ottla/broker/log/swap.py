@@ -15,7 +15,9 @@ from pathlib import Path
 from ottla.broker.log import index
 from ottla.broker.log.checkpoint import remove_checkpoint
 from ottla.broker.log.durable import sync_folder
+from ottla.broker.log.scrubber import intact_bytes
 from ottla.broker.log.segment import SUFFIX, Segment
+from ottla.errors import CorruptLog
 
 logger = logging.getLogger("ottla.broker")
 
@@ -59,12 +61,20 @@ def finish(path: Path) -> Path:
 
 
 def clear_up(folder: Path) -> bool:
-    """After a stop: finishes what was committed, removes what was not. Gives whether segments changed."""
+    """After a stop: finishes what was committed, removes what was not. Gives whether segments changed.
+
+    Raises:
+        CorruptLog: A committed segment is damaged, and what it was made from is gone.
+    """
     changed = False
     for path in sorted(folder.iterdir()):
         named = _SWAP_NAME.fullmatch(path.name)
         if named:
             base, end = map(int, named.groups())
+            if not _is_whole(path, base, end):
+                _give_up(path, [segment for segment in _bases(folder) if base <= segment < end])
+                changed = True
+                continue
             logger.info("%s: finishing a compaction", path)
             remove_checkpoint(folder)
             remove_replaced(folder, [segment for segment in _bases(folder) if base <= segment < end])
@@ -74,6 +84,32 @@ def clear_up(folder: Path) -> bool:
         elif path.name.endswith(LEFTOVERS):
             path.unlink(missing_ok=True)
     return changed
+
+
+def _is_whole(path: Path, base: int, end: int) -> bool:
+    """Whether a compacted segment is intact up to its end, and holds what it is named after."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        position, size, offset = 0, os.fstat(fd).st_size, base
+        while position < size:
+            checked, offset = intact_bytes(fd, position, size, offset, end)
+            if not checked:
+                return False
+            position += checked
+        return offset == end
+    finally:
+        os.close(fd)
+
+
+def _give_up(path: Path, replaced: list[int]) -> None:
+    """A compacted segment is damaged: what it was made from counts, as long as that is there. Raises CorruptLog."""
+    if not replaced or replaced[0] != int(path.name[:20]):
+        raise CorruptLog(
+            f"{path}: a compacted segment is damaged, and what it was made from is gone. Restore it from a backup, or "
+            f"delete this partition's folder to go on without its records."
+        )
+    logger.critical("%s: a compacted segment is damaged; going on with what it was made from", path)
+    path.unlink()
 
 
 def _bases(folder: Path) -> list[int]:
