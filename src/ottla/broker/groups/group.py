@@ -16,11 +16,13 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from ottla.broker.groups.agreement import common_protocols, subscribed_topics, vote
 from ottla.broker.groups.clock import Cancellable, Clock
 from ottla.broker.groups.committer import Check, Committer
-from ottla.broker.groups.consumer_protocol import PROTOCOL_TYPE, Malformed, read_subscription
+from ottla.broker.groups.consumer_protocol import PROTOCOL_TYPE
 from ottla.broker.groups.member import JoinRequest, Member, Reply, refuse_join
 from ottla.broker.groups.refusal import Refused
+from ottla.broker.groups.sessions import Sessions
 from ottla.broker.ids import long_form, random_id
 from ottla.broker.log.recovery import now_ms
 from ottla.broker.wire.errors import ErrorCode
@@ -33,10 +35,6 @@ PREPARING = "PreparingRebalance"
 COMPLETING = "CompletingRebalance"
 STABLE = "Stable"
 DEAD = "Dead"
-
-
-NEW_MEMBER_TIMEOUT_MS = 300_000
-"""How long a member that was never answered may wait for a rebalance: it may be gone, and cannot send heartbeats."""
 
 
 class Group:
@@ -70,6 +68,7 @@ class Group:
         self.subscribed: set[str] | None = None  # topics, as of the present generation; None if nobody can know
         self.size_max = size_max
         self._clock = clock
+        self._sessions = Sessions(clock, lambda member: self.members.get(member.id) is member, self._session_ended)
         self._stored = stored
         self._initial_delay_ms = initial_delay_ms
         self._static: dict[str, str] = {}  # instance id -> member id
@@ -111,10 +110,7 @@ class Group:
             return True
         if request.protocol_type != self.protocol_type:
             return False
-        common = {name for name, _ in request.protocols}
-        for member in self.members.values():
-            common &= {name for name, _ in member.protocols}
-        return bool(common)
+        return bool(common_protocols([name for name, _ in request.protocols], self.members.values()))
 
     def _join_new(self, request: JoinRequest, reply: Reply) -> None:
         member_id = f"{request.instance_id or request.client_id}-{long_form(random_id())}"
@@ -187,7 +183,7 @@ class Group:
             self._unsynced.remove(old.id)
             self._unsynced.add(member_id)
         # Whether its subscription has changed does not matter, as in Kafka: only if the assignor does, all join again.
-        if self.state != STABLE or self._vote() != self.protocol:
+        if self.state != STABLE or vote(list(self.members.values())) != self.protocol:
             self._await_join(member, reply)
             return
         self.touch(member)
@@ -266,8 +262,8 @@ class Group:
         leader = self.members.get(self.leader or "")
         if leader is None or leader.joining is None:
             self.leader = next(member.id for member in self.members.values() if member.joining is not None)
-        self.protocol = self._vote()
-        self.subscribed = self._subscribed_topics()
+        self.protocol = vote(list(self.members.values()))
+        self.subscribed = subscribed_topics(self.protocol_type, self.protocol, self.members.values())
         self.state = COMPLETING
         self._unsynced = set(self.members)
         longest = max(member.rebalance_timeout_ms for member in self.members.values())
@@ -279,25 +275,6 @@ class Group:
                 member.is_new = False
                 self.touch(member)
                 waiting(self._joined(member))
-
-    def _subscribed_topics(self) -> set[str] | None:
-        if self.protocol_type != PROTOCOL_TYPE:
-            return None
-        try:
-            metadata = [read_subscription(member.metadata(self.protocol)) for member in self.members.values()]
-        except Malformed:
-            return None  # a plug-in's own format: nothing to learn from it
-        return {topic for one in metadata for topic in one.topics}
-
-    def _vote(self) -> str:
-        """Each member votes for its best assignor among those all share."""
-        members = list(self.members.values())
-        common = set.intersection(*({name for name, _ in member.protocols} for member in members))
-        votes: dict[str, int] = {}
-        for member in members:
-            choice = next(name for name, _ in member.protocols if name in common)
-            votes[choice] = votes.get(choice, 0) + 1
-        return max(votes, key=lambda name: votes[name])
 
     def _joined(self, member: Member) -> Message:
         everybody: list[Message] = []
@@ -422,28 +399,9 @@ class Group:
 
     def touch(self, member: Member) -> None:
         """A sign of life: the session starts anew."""
-        seconds = (NEW_MEMBER_TIMEOUT_MS if member.is_new else member.session_timeout_ms) / 1000
-        member.deadline = self._clock.now() + seconds
-        # One timer per member that looks again later, instead of one per heartbeat; unless it would look too late.
-        if member.timer is None or member.deadline < member.timer_at:
-            self._watch(member, seconds)
+        self._sessions.touch(member)
 
-    def _watch(self, member: Member, seconds: float) -> None:
-        if member.timer is not None:
-            member.timer.cancel()
-        member.timer_at = self._clock.now() + seconds
-        member.timer = self._clock.call_later(seconds, lambda: self._check_session(member))
-
-    def _check_session(self, member: Member) -> None:
-        member.timer = None
-        if self.members.get(member.id) is not member:
-            return
-        left = member.deadline - self._clock.now()
-        if not member.is_new and (member.joining is not None or member.syncing is not None):
-            left = max(left, member.session_timeout_ms / 1000)
-        if left > 0:
-            self._watch(member, left)
-            return
+    def _session_ended(self, member: Member) -> None:
         self._forget(member)
         self._after_removal()
 
@@ -543,8 +501,8 @@ class Group:
         self.members[member.id] = member
         if member.instance_id is not None:
             self._static[member.instance_id] = member.id
-        self.protocol = self._vote()
-        self.subscribed = self._subscribed_topics()
+        self.protocol = vote(list(self.members.values()))
+        self.subscribed = subscribed_topics(self.protocol_type, self.protocol, self.members.values())
         self.touch(member)
 
     def rebalance(self) -> None:
@@ -587,7 +545,7 @@ class Group:
         self.members = {member.id: member for member in restored}
         self._static = {member.instance_id: member.id for member in restored if member.instance_id is not None}
         self.state = STABLE if self.members else EMPTY
-        self.subscribed = self._subscribed_topics()
+        self.subscribed = subscribed_topics(self.protocol_type, self.protocol, self.members.values())
         if not self.members:
             since_ms = stored.get("empty_since_ms", now_ms())  # missing in journals of earlier versions
             self.empty_since = self._clock.now() - (now_ms() - since_ms) / 1000
