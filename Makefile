@@ -40,6 +40,7 @@ soak: $(VENV)/.dev ## Kill the broker KILLS times, cut its power POWER_CUTS time
 		tests/faults/test_transaction_power_cuts.py $(ARGS)
 	OTTLA_DAMAGES=20 OTTLA_FUZZ=5000 OTTLA_LOG_STATES=2000 OTTLA_TRANSACTION_STATES=1000 $(BIN)/pytest --timeout 7200 \
 		tests/broker/test_damaged_files.py tests/broker/test_log_states.py tests/broker/test_transaction_machine.py $(ARGS)
+	OTTLA_GROUP_EXAMPLES=3000 $(BIN)/pytest --timeout 7200 tests/broker/groups $(ARGS)
 	OTTLA_FUZZ_TIMES=50 $(BIN)/pytest --timeout 7200 tests/broker/test_fuzz.py $(ARGS)
 
 clean: ## Remove what was made: environment, caches, the demo's data
