@@ -19,7 +19,7 @@ from ottla.broker import topic_configs
 from ottla.broker.config import BrokerConfig
 from ottla.broker.kafka_names import KAFKA_NAMES, KAFKA_PREFIXES
 from ottla.broker.properties import Properties, read_properties
-from ottla.broker.security.settings import is_security_setting, read_security
+from ottla.broker.security.settings import SecurityFaults, is_security_setting, read_security
 from ottla.errors import ConfigurationError
 
 logger = logging.getLogger("ottla.broker")
@@ -204,8 +204,10 @@ def config_from(properties: Properties, options: Mapping[str, Any]) -> BrokerCon
         logger.warning("%s: %s is set on lines %s; the last one counts", properties.path, name, lines)
     try:
         values |= _security(properties, options)
-    except ConfigurationError as error:
-        faults.append(str(error))
+    except SecurityFaults as wrong:
+        faults += [f"{properties.where(name)}: {name}: {what}" for name, what in wrong.faults]
+    except ValueError as fault:
+        faults.append(f"{properties.where('listeners')}: listeners: {fault}")
     if faults:
         raise ConfigurationError("embedded broker, the configuration is wrong:\n  " + "\n  ".join(faults))
     if topic_defaults:
@@ -225,15 +227,13 @@ def _topic_default(name: str, value: str) -> tuple[str, str]:
 
 
 def _security(properties: Properties, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Listeners and all that secures them, with host and port as the options have them. Raises ConfigurationError."""
+    """Listeners and what secures them; host and port as the options have them. Raises SecurityFaults, ValueError."""
     security = read_security(properties)
     if security is None:
         return {}
     given = {name: options[name] for name in ("host", "port") if name in options}
     if given and len(security.listeners) > 1:
-        raise ConfigurationError(
-            f"{properties.where('listeners')}: several listeners; --host and --port say nothing of which is meant"
-        )
+        raise ValueError("several of them; --host and --port say nothing of which is meant")
     if security.listeners:
         listeners = (replace(security.listeners[0], **given), *security.listeners[1:])
         first = listeners[0]

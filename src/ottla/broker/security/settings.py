@@ -60,6 +60,19 @@ _WITHOUT_MEANING = re.compile(
 )
 
 
+class SecurityFaults(ConfigurationError):
+    """What is wrong with the settings of security.
+
+    Attributes:
+        faults: All of it: the setting's name, and what is wrong with it.
+    """
+
+    def __init__(self, faults: list[tuple[str, str]]) -> None:
+        self.faults = faults
+        lines = [f"{name}: {what}" for name, what in faults]
+        super().__init__("embedded broker, security is set up wrongly:\n  " + "\n  ".join(lines))
+
+
 def is_security_setting(name: str) -> bool:
     """Whether a setting of the broker is one of those that make up its security."""
     return name in _EXACT or name.startswith(_BEGIN)
@@ -77,7 +90,7 @@ def read_security(properties: Mapping[str, str]) -> SecurityConfig | None:
     reader = _Reader(mine, properties.get("controller.listener.names", ""))
     config = reader.read()
     if reader.faults:
-        raise ConfigurationError("embedded broker, security is set up wrongly:\n  " + "\n  ".join(reader.faults))
+        raise SecurityFaults(reader.faults)
     return config
 
 
@@ -86,7 +99,7 @@ class _Reader:
 
     def __init__(self, given: Mapping[str, str], controllers: str) -> None:
         self.given = given
-        self.faults: list[str] = []
+        self.faults: list[tuple[str, str]] = []
         self._controllers = {name.strip().upper() for name in controllers.split(",")}
 
     def read(self) -> SecurityConfig:
@@ -112,7 +125,7 @@ class _Reader:
         return config
 
     def fault(self, name: str, what: str) -> None:
-        self.faults.append(f"{name}: {what}")
+        self.faults.append((name, what))
 
     # Listeners
 
