@@ -107,7 +107,7 @@ class _Comparison:
         if old.package != new.package:
             yield _fault(
                 "PACKAGE_CHANGED", (), old.package or "none", new.package or "none",
-                "the package is {new} in {reader} but {old} in {writer}: keep it, it is part of every type's name",
+                "the package at {path} is {new} in {reader} but {old} in {writer}: keep it, it is part of every type's name",
             )  # fmt: skip
         yield from self.types(old.message_type, new.message_type, ())
 
@@ -115,9 +115,11 @@ class _Comparison:
         after = {message.name: message for message in new}
         for message in old:
             here = (*path, message.name)
+            if message.options.map_entry:
+                continue  # compared as the type of its field
             if message.name in after:
                 yield from self.messages(message, after[message.name], here)
-            elif not message.options.map_entry:
+            else:
                 yield _fault(
                     "MESSAGE_REMOVED", here, f"message {message.name}", "no such message",
                     "{writer} has the message {path}, {reader} does not: keep it, there may be records of it",
