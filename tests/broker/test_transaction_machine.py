@@ -99,6 +99,10 @@ class Crash(Exception):
     """The process is gone."""
 
 
+class DiskFull(OSError):
+    """There is no room for a marker."""
+
+
 @dataclass
 class Producer:
     """Who asks: what InitProducerId or EndTxn has told it."""
@@ -252,37 +256,43 @@ class TransactionMachine(RuleBasedStateMachine):
         self.grown(model)
         model.with_group, model.offset = True, offset
 
-    @rule(name=ids, commit=both, new=both, crash=st.none() | st.integers(0, PARTITIONS + 1))
-    def end(self, name: str, commit: bool, new: bool, crash: int | None) -> None:
-        """An end, and with `crash` the process is gone after so many markers."""
+    @rule(
+        name=ids,
+        commit=both,
+        new=both,
+        failure=st.sampled_from([None, Crash, DiskFull]),
+        after=st.integers(0, PARTITIONS),
+    )
+    def end(self, name: str, commit: bool, new: bool, failure: type[Exception] | None, after: int) -> None:
+        """An end; with a failure the process is gone, or the disk full for a while, after so many markers."""
         model = self.models[name]
         assert model.producer is not None
         told: list[tuple[int, int]] = []
         before, version = model.producer, TV2 if new else 0
         refused = None
-        with self.crashing_after(crash), suppress(Crash):
+        with self.failing(failure, after), suppress(Crash):
             try:
                 self.ask_end(name, before, commit=commit, version=version, told=told)
             except Refused as refusal:
                 refused = refusal.code
             self.loop.run()
-        possible = model.ongoing or (new and not commit)
-        if not possible:
+        if not model.ongoing and (commit or not new):
             assert refused is ErrorCode.INVALID_TXN_STATE or not new
             return
         assert refused is None
-        if crash is not None:
-            self.restart()
         self.ended(model, commit=commit)
+        if failure is Crash:
+            self.restart()
+        elif failure is DiskFull:
+            self.time_passes(1.1)  # when the coordinator tries again
         one = self.broker.transactions.register.by_id[name]
+        now = (one.producer_id, one.epoch) if new else (-1, -1)
         if new:
             self.renewed(model, Producer(one.producer_id, one.epoch))
-            if crash is None:
-                assert told == [(one.producer_id, one.epoch)]
-
+        assert told == [now] or failure is Crash
         again: list[tuple[int, int]] = []
         self.ask_end(name, before, commit=commit, version=version, told=again)  # as if the answer had been lost
-        assert again == [(one.producer_id, one.epoch) if new else (-1, -1)]
+        assert again == [now]
 
     def ask_end(
         self, name: str, producer: Producer, *, commit: bool, version: int, told: list[tuple[int, int]]
@@ -346,15 +356,14 @@ class TransactionMachine(RuleBasedStateMachine):
         self.broker = self.opened()
         self.loop.run()
 
-    def crashing_after(self, markers: int | None) -> Any:
-        if markers is None:
-            return mock.patch.object(BrokerMarkers, "unused", None, create=True)
-        left = iter(range(markers))
+    def failing(self, failure: type[Exception] | None, after: int) -> Any:
+        """Lets the writing of markers fail, `after` so many."""
+        left = iter(range(after))
         original = BrokerMarkers._mark_partition
 
         def mark(*arguments: Any) -> None:
-            if next(left, None) is None:
-                raise Crash
+            if failure is not None and next(left, None) is None:
+                raise failure
             original(*arguments)
 
         return mock.patch.object(BrokerMarkers, "_mark_partition", mark)
