@@ -80,14 +80,24 @@ class ExactlyOnce:
         """Keeps records that are about to be fed."""
         self._kept[place].extend(messages)
 
+    def leaving(self, workers: dict[Place, Partition]) -> None:
+        """Partitions are being given back: what their handlers have returned by now is committed, and nothing more."""
+        self.transaction.abandon(worker.tracker for place, worker in workers.items() if place in self._kept)
+
     def gone(self, place: Place) -> None:
         self._kept.pop(place, None)
 
     def lost(
-        self, places: Iterable[Place], workers: dict[Place, Partition], again: Callable[[Place], Partition]
+        self, gone: dict[Place, Partition], workers: dict[Place, Partition], again: Callable[[Place], Partition]
     ) -> None:
-        """Partitions went to another member: what was written for them may not be committed, so nothing is."""
-        mine = [place for place in places if place in self._kept]
+        """Partitions went to another member: what was written for them may not be committed, so nothing is.
+
+        Args:
+            gone: The partitions, with their workers, which are not among `workers` any more.
+            workers, again: As `commit` takes them.
+        """
+        mine = [place for place in gone if place in self._kept]
+        self.leaving(gone)
         for place in mine:
             self.gone(place)
         if mine:
@@ -124,9 +134,9 @@ class ExactlyOnce:
         try:
             if self._broken is None:
                 self.transaction.open()
-                if not self.transaction.commit(lambda: _positions(mine), self.consumer.consumer_group_metadata):
-                    return
-                self._committed(mine)
+                self._committed(
+                    self.transaction.commit(lambda: _positions(mine), self.consumer.consumer_group_metadata)
+                )
             else:
                 self._roll_back(mine, workers, again, set(leaving))
         except KafkaError as error:
@@ -136,12 +146,13 @@ class ExactlyOnce:
             except KafkaError as still:
                 self._failed(still)
 
-    def _committed(self, workers: dict[Place, Partition]) -> None:
-        for place, worker in workers.items():
-            kept, first = self._kept[place], worker.tracker.next_offset
-            while kept and first is not None and kept[0].offset() < first:
+    def _committed(self, positions: list[Any]) -> None:
+        # By what was committed, and not by how far the partitions are: they have gone on meanwhile.
+        for one in positions:
+            kept = self._kept[one.topic, one.partition]
+            while kept and kept[0].offset() < one.offset:
                 kept.popleft()
-        if self._failures:
+        if self._failures and positions:
             self._failures = 0
             self._conditions.clear_condition(CONDITION)
 
@@ -172,11 +183,7 @@ class ExactlyOnce:
             if not worker.wait_stopped(max(0.0, deadline - time.monotonic())):
                 worker.cancel()
 
-        def abandon() -> None:
-            for worker in mine.values():
-                worker.tracker.abandoned = True
-
-        self.transaction.roll_back(abandon, error)
+        self.transaction.roll_back([worker.tracker for worker in mine.values()], error)
         staying = [place for place in mine if place not in leaving]
         committed = self._read_committed(staying)
         for place in staying:

@@ -333,14 +333,14 @@ class ListenerRunner:
         self._log.warning(
             "lost %s; records in hand there will be handled again by their new owner", _places(partitions)
         )
-        for one in partitions:
-            worker = self._workers.pop((one.topic, one.partition), None)
-            if worker is not None:
-                worker.cancel()
-                self._unpause(worker)
+        places = {(one.topic, one.partition) for one in partitions}
+        gone = {place: worker for place in places if (worker := self._workers.pop(place, None)) is not None}
+        for worker in gone.values():
+            worker.cancel()
+            self._unpause(worker)
         if self._exactly_once is not None:
-            self._exactly_once.lost([(one.topic, one.partition) for one in partitions], self._workers, self._again)
-        self._commit_settled({(one.topic, one.partition) for one in partitions})
+            self._exactly_once.lost(gone, self._workers, self._again)
+        self._commit_settled(places)
 
     def _release(self, places: list[Place]) -> None:
         """Stops the partitions, waits for what is in hand within the deadline, commits, forgets them."""
@@ -363,6 +363,7 @@ class ListenerRunner:
             # The outputs of finished handlers may be on their way still.
             self._producer.flush(max(0.0, deadline - time.monotonic()))
         if self._exactly_once is not None:
+            self._exactly_once.leaving(dict(workers))
             self._exactly_once.commit(self._workers, self._again, leaving=places)
         offsets = []
         for place, worker in workers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -123,8 +123,15 @@ class OpenTransaction:
             )
             self._written[one.topic] += 1
 
-    def commit(self, offsets: Callable[[], list[Any]], group: Callable[[], Any]) -> bool:
-        """Commits what was written together with the offsets. False if there is nothing to commit.
+    def abandon(self, trackers: Iterable[OffsetTracker]) -> None:
+        """Takes nothing more for these: their partitions go elsewhere, or begin anew. A handler that is still at work
+        may end at any time, and what it returns must not get into a transaction without its offset."""
+        with self._lock:
+            for tracker in trackers:
+                tracker.abandoned = True
+
+    def commit(self, offsets: Callable[[], list[Any]], group: Callable[[], Any]) -> list[Any]:
+        """Commits what was written together with the offsets, and gives these; none if there is nothing to commit.
 
         Args:
             offsets: Asked for the positions once nobody writes any more.
@@ -140,7 +147,7 @@ class OpenTransaction:
         positions = offsets()
         if not positions and not self._begun:
             self._closing = False
-            return False
+            return []
         assert self._producer is not None, "open comes first"
         if not self._begun:
             self._producer.begin()
@@ -157,20 +164,20 @@ class OpenTransaction:
                 self._observer.published(topic)
         for tell in told:
             tell()
-        return True
+        return positions
 
-    def roll_back(self, abandon: Callable[[], None], error: KafkaError) -> None:
+    def roll_back(self, trackers: Iterable[OffsetTracker], error: KafkaError) -> None:
         """Undoes what was written since the last commit.
 
         Args:
-            abandon: Marks the trackers of all exactly-once partitions, while nobody writes.
+            trackers: Of all exactly-once partitions: abandoned while nobody writes.
             error: What `commit` raised.
 
         Raises:
             BrokerUnavailable, KafkaError: There is no producer now; `open` tries again.
         """
         self._close()
-        abandon()
+        self.abandon(trackers)
         producer, self._begun, self.spoiled = self._producer, False, None
         self._written, self._told, self.records = Counter(), [], 0
         if len(self._poisoned) > POISONED_MAX:
