@@ -133,6 +133,15 @@ class _Logged(Asking):
         self.client_id = None
 
 
+@pytest.mark.parametrize("written", ["::1", "0:0:0:0:0:0:0:1", "*"])
+def test_an_ipv6_address_is_known_in_pythons_form_and_in_javas(written: str) -> None:
+    stored = Acls()
+    stored.add(Acl(ResourceType.TOPIC, PatternType.LITERAL, "t", "User:ann", written, Operation.READ, Permission.ALLOW))
+    decide = AclAuthorizer(stored).decide
+    assert decide("User:ann", "::1", Operation.READ, ResourceType.TOPIC, "t")[0]
+    assert decide("User:ann", "fe80::1%eth0", Operation.READ, ResourceType.TOPIC, "t")[0] == (written == "*")
+
+
 # --- creating topics by asking for them ---
 
 

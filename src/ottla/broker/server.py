@@ -189,7 +189,7 @@ class Server:
                 self.loop.unwatch(listener.sock)
                 self.loop.call_later(ACCEPT_AGAIN_SECONDS, lambda: self._watch_listener(listener))
                 return
-            peer = str(address[0])
+            peer = str(address[0]).removeprefix("::ffff:")  # IPv4 that came to an IPv6 socket
             fault = self._too_many(peer)
             if fault is not None:
                 self.broker.metrics.connections_refused += 1

@@ -714,8 +714,9 @@ def test_an_acl_is_described_as_it_was_made(world: World, user: str, version: in
 @pytest.mark.parametrize(
     "change",
     [{"resource_name": ""}, {"resource_type": 4}, {"operation": 1}, {"permission_type": 1},
-     {"resource_pattern_type": 2}, {"resource_type": 1}],
-    ids=["no name", "a cluster's name", "any operation", "any permission", "pattern match", "any type"],
+     {"resource_pattern_type": 2}, {"resource_type": 1}, {"principal": "nobody"}],
+    ids=["no name", "a cluster's name", "any operation", "any permission", "pattern match", "any type",
+         "no kind of principal"],
 )  # fmt: skip
 def test_what_cannot_be_an_acl_is_refused(world: World, user: str, change: dict[str, Any]) -> None:
     one = acl(user, "read", "topic", f"{user}-x") | change

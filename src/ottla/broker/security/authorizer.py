@@ -116,10 +116,11 @@ class AclAuthorizer(Authorizer):
         if principal in self._super_users:
             return True, "super.users"
         covered = False
+        hosts = _forms(host)
         allowing: Acl | None = None
         for acl in self.acls.about(resource, name):
             covered = True
-            if not _concerns(acl, principal, host):
+            if not _concerns(acl, principal, hosts):
                 continue
             if acl.permission is Permission.DENY:
                 if acl.operation in (Operation.ALL, operation):
@@ -134,10 +135,10 @@ class AclAuthorizer(Authorizer):
 
     def allows_some(self, call: Call, operation: Operation, resource: ResourceType) -> bool:
         """As Kafka's authorizeByResourceType: is there an ALLOW that no DENY takes back as a whole?"""
-        principal, host = call.principal, call.client_host
+        principal, hosts = call.principal, _forms(call.client_host)
         if principal in self._super_users:
             return True
-        mine = [acl for acl in self.acls.of_type(resource) if _concerns(acl, principal, host)]
+        mine = [acl for acl in self.acls.of_type(resource) if _concerns(acl, principal, hosts)]
         denying = [a for a in mine if a.permission is Permission.DENY and a.operation in (Operation.ALL, operation)]
         allowing = [a for a in mine if a.permission is Permission.ALLOW and _allows(a, operation)]
         if any(_is_for_all(acl) for acl in denying):
@@ -153,8 +154,18 @@ class AclAuthorizer(Authorizer):
         return bits(op for op in OPERATIONS[resource] if self.allows(call, op, resource, name, quiet=True))
 
 
-def _concerns(acl: Acl, principal: str, host: str) -> bool:
-    return acl.principal in (principal, EVERYBODY) and acl.host in (host, WILDCARD)
+def _forms(host: str) -> tuple[str, ...]:
+    """What an ACL may call this host: a star, its address, and an IPv6 address also as Java writes it (0:0:...:1)."""
+    if ":" not in host:
+        return (host, WILDCARD)
+    from ipaddress import ip_address
+
+    groups = ip_address(host.partition("%")[0]).exploded.split(":")
+    return (host, WILDCARD, ":".join(f"{int(group, 16):x}" for group in groups))
+
+
+def _concerns(acl: Acl, principal: str, hosts: tuple[str, ...]) -> bool:
+    return acl.principal in (principal, EVERYBODY) and acl.host in hosts
 
 
 def _allows(acl: Acl, operation: Operation) -> bool:

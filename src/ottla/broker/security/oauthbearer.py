@@ -72,13 +72,18 @@ class JwksKeys:
         now = time.monotonic()
         known = self.find(key_id) is not None
         stale = now - self._fetched > self._refresh_s
-        if (stale or not known) and not self._fetching and now - self._tried > FETCH_AGAIN_SECONDS:
-            self._fetching, self._tried = True, now
-            threading.Thread(target=self._fetch, name="ottla-jwks", daemon=True).start()
+        if (stale or not known) and now - self._tried > FETCH_AGAIN_SECONDS:
+            self.fetch()
         if known or not self._fetching:
             go_on()
         else:
             self._waiting.append(go_on)
+
+    def fetch(self) -> None:
+        """Begins to fetch the keys, unless that is under way."""
+        if not self._fetching:
+            self._fetching, self._tried = True, time.monotonic()
+            threading.Thread(target=self._fetch, name="ottla-jwks", daemon=True).start()
 
     def _fetch(self) -> None:
         keys: Keys | None = None
@@ -138,6 +143,11 @@ class TokenJudge:
     def __init__(self, config: OAuthConfig, post: Callable[[Callable[[], None]], None]) -> None:
         self.config = config
         self._keys = JwksKeys(config, post) if config.jwks else None
+
+    def fetch_keys(self) -> None:
+        """Fetches the keys ahead, so that a wrong address is in the log at the start, not at the first client."""
+        if self._keys is not None:
+            self._keys.fetch()
 
     def prepare(self, token: str, go_on: Callable[[], None]) -> None:
         if self._keys is None:

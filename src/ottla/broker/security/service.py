@@ -48,6 +48,7 @@ class ListenerSecurity:
             from ottla.broker.security.oauthbearer import TokenJudge
 
             self._judge = TokenJudge(config.sasl.oauth, broker.loop.post)
+            self._judge.fetch_keys()
 
     def exchange(self, mechanism: str) -> Exchange:
         """A new authentication by one of the listener's mechanisms."""
