@@ -36,13 +36,13 @@ class _Job:
 
     __slots__ = ("folder", "indexes", "saved", "state")
 
-    def __init__(self, log: PartitionLog, state: Checkpoint, *, closing: bool) -> None:
+    def __init__(self, log: PartitionLog, state: Checkpoint) -> None:
         self.folder = log.folder
         self.state = state
         self.indexes: list[tuple[Path, bytes]] = []
         self.saved: list[tuple[Segment, int]] = []
         for segment in log.segments:
-            unsaved = segment.unsaved_index(growing=segment is log.segments[-1] and not closing)
+            unsaved = segment.unsaved_index(growing=segment is log.segments[-1])
             if unsaved:
                 path, content, covered = unsaved
                 self.indexes.append((path, content))
@@ -107,7 +107,7 @@ class Checkpointer:
     def take(self, log: PartitionLog) -> None:
         """Makes a checkpoint of a log now; it is written once what it stands for is durable."""
         self._dirty_since.pop(log, None)
-        job = _Job(log, log.checkpoint(), closing=False)
+        job = _Job(log, log.checkpoint())
         generation = log.generation
         self._flush(log, partial(self._durable, log, generation, job))
 
@@ -157,9 +157,25 @@ class Checkpointer:
                 logger.info("%d of %d checkpoints were not written: no time left", len(due) - count, len(due))
                 return
             try:
-                _Job(log, log.checkpoint(), closing=True).write(durable=False)
+                content = checkpoint.encode(log.checkpoint())
+                checkpoint.write_checkpoint(log.folder, content, durable=False)
             except OSError as error:
                 _could_not(log, error)
+        # Indexes are read when they are needed, and then made anew: they come last.
+        for log in due:
+            if time.monotonic() > deadline:
+                return
+            try:
+                _write_indexes(log)
+            except OSError as error:
+                _could_not(log, error)
+
+
+def _write_indexes(log: PartitionLog) -> None:
+    for segment in log.segments:
+        unsaved = segment.unsaved_index(growing=False)
+        if unsaved:
+            index.write_index(*unsaved[:2])
 
 
 def _could_not(log: PartitionLog, error: OSError) -> None:
