@@ -107,7 +107,7 @@ class _Comparison:
         if old.package != new.package:
             yield _fault(
                 "PACKAGE_CHANGED", (), old.package or "none", new.package or "none",
-                "the package at {path} is {new} in {reader} but {old} in {writer}: keep it, it is part of every type's name",
+                "the package at {path} is {new} in {reader} but {old} in {writer}: keep it, it is part of all names",
             )  # fmt: skip
         yield from self.types(old.message_type, new.message_type, ())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,13 +19,15 @@ from .resources import associations, compatibility, config, contexts, health, mo
 RESOURCES = (subjects, schemas, config, mode, compatibility, associations, contexts, openapi, health)
 
 
-def create_app(registry: Registry, *, accounts: Accounts | None = None, verify: str | bool = True) -> ASGIApp:
+def create_app(
+    registry: Registry, *, accounts: Accounts | None = None, verify: ssl.SSLContext | bool = True
+) -> ASGIApp:
     """The application for a registry whose log the caller starts and closes.
 
     Args:
         registry: The registry.
         accounts: Who may use it; None: everyone.
-        verify: Certificates to trust when other instances are asked over TLS: a file, or True for the system's.
+        verify: What to trust, and to show, when other instances are asked over TLS; True: the system's certificates.
     """
     app = Starlette(
         routes=[route for resource in RESOURCES for route in resource.routes(registry)],

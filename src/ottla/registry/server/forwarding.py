@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,10 +40,10 @@ class Forwarding:
     Args:
         app: The application.
         state: The state.
-        verify: Certificates to trust when others are asked over TLS: a file, or True for the system's.
+        verify: What to trust, and to show, when others are asked over TLS; True: the system's certificates.
     """
 
-    def __init__(self, app: ASGIApp, state: State, verify: str | bool = True) -> None:
+    def __init__(self, app: ASGIApp, state: State, verify: ssl.SSLContext | bool = True) -> None:
         self._app = app
         self._state = state
         self._verify = verify

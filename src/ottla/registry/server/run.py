@@ -50,7 +50,7 @@ def serve(config: RegistryConfig) -> None:
     registry = Registry(log, config.advertised_url or url, read_only=config.read_only)
     server = _Server(
         uvicorn.Config(
-            create_app(registry, accounts=accounts, verify=config.tls_authorities or True),
+            create_app(registry, accounts=accounts, verify=_trust(config)),
             loop="asyncio",
             http="h11",
             ws="none",
@@ -103,6 +103,23 @@ def _tls(config: RegistryConfig) -> dict[str, Any]:
         "ssl_ca_certs": config.tls_clients,
         "ssl_cert_reqs": ssl.CERT_REQUIRED if config.tls_clients else ssl.CERT_NONE,
     }
+
+
+def _trust(config: RegistryConfig) -> ssl.SSLContext | bool:
+    """What this one trusts and shows when it asks another registry over TLS.
+
+    Raises:
+        ConfigurationError: A file is missing, or is none of the kind.
+    """
+    if config.tls_certificate is None and config.tls_authorities is None:
+        return True
+    try:
+        context = ssl.create_default_context(cafile=config.tls_authorities)
+        if config.tls_certificate is not None:
+            context.load_cert_chain(config.tls_certificate, config.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"cannot use {config.tls_authorities} as authorities: {error}") from error
+    return context
 
 
 def _listen(host: str, port: int) -> socket.socket:
