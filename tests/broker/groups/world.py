@@ -14,7 +14,7 @@ from ottla.broker.config import BrokerConfig
 from ottla.broker.groups.coordinator import Coordinator
 from tests.broker.test_group import ManualClock
 
-EXAMPLES = int(os.environ.get("OTTLA_GROUP_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("OTTLA_GROUP_EXAMPLES", "50"))
 """How many histories each stateful test tries: `make soak` sets more."""
 
 
