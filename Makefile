@@ -20,7 +20,7 @@ demo: $(VENV)/.user ## Run the shop: broker, registry, five services, real order
 	$(BIN)/ottla demo $(ARGS)
 
 test: $(VENV)/.dev ## Run all tests; on Apache Kafka too where java and mvn are installed
-	@if command -v java >/dev/null && command -v mvn >/dev/null; then tools/kafka/fetch >/dev/null || test -z "$$CI"; tools/apicurio/fetch >/dev/null || true; fi
+	@if command -v java >/dev/null && command -v mvn >/dev/null; then { tools/kafka/fetch >/dev/null && $(BIN)/python tools/kafka/archive; } || test -z "$$CI"; tools/apicurio/fetch >/dev/null || true; fi
 	$(BIN)/pytest $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and format
