@@ -346,7 +346,12 @@ class App:
     async def _start(self) -> None:
         settings = self.settings
         registry = client_for(settings.registry)
-        serializer = Serializer(registry, auto_register=settings.registry.auto_register, format=settings.serde.format)
+        serializer = Serializer(
+            registry,
+            auto_register=settings.registry.auto_register,
+            format=settings.serde.format,
+            strategy=settings.serde.subject_strategy,
+        )
         for event in self.events:
             serializer.schema_text(event.cls)  # A field without a schema is told now, not with the first record.
         for hook in self._starting:

@@ -77,9 +77,12 @@ class SerdeSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         format: `avro`, `json` or `protobuf`, for events whose `@event` names no format.
+        subject_strategy: What their subjects are called: `topic-record` (`<topic>-<event name>`), `topic`
+            (`<topic>-value`) or `record` (`<event name>`).
     """
 
     format: Literal["avro", "json", "protobuf"] = "avro"
+    subject_strategy: Literal["topic-record", "topic", "record"] = "topic-record"
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -353,3 +353,20 @@ def test_a_message_deep_in_its_file_is_found_by_its_indexes() -> None:
     for damaged in (b"", b"\2", b"\2\x0e", b"\x03", b"\xff\xff\xff\xff\xff\xff\x0f"):
         with pytest.raises(DecodeError):
             deserializer.record_name(b"\0\0\0\0\1" + damaged)
+
+
+@pytest.mark.parametrize("format", ["avro", *FORMATS])
+def test_keys_have_schemas_and_subjects_follow_the_strategy(format: FormatName) -> None:
+    for strategy, value_subject, key_subject in (
+        ("topic-record", "t-shop.Order", "t-Size"),
+        ("topic", "t-value", "t-key"),
+        ("record", "shop.Order", "Size"),
+    ):
+        registry = MemoryRegistry()
+        serializer = Serializer(registry, format=format, strategy=strategy)  # type: ignore[arg-type]  # literals
+        deserializer = Deserializer(registry)
+        key = serializer.encode_key(Size(1), "t")
+        assert deserializer.decode(key, Size) == Size(1)
+        assert deserializer.decode(serializer.encode(OrderV1("a", "b"), "t"), OrderV1) == OrderV1("a", "b")
+        assert serializer.encode_key(Size(1), "t") == key
+        assert set(registry.subjects) == {value_subject, key_subject}

@@ -216,7 +216,8 @@ def _wanted(targets: list[str], app_dir: Path, settings: Settings) -> list[Wante
     from ottla.registry.checking import wanted_of
 
     events = list(dict.fromkeys(event for target in targets for event in locate_events(target, app_dir)))
-    return wanted_of([one.cls for one in events], [one.topic for one in events], settings.serde.format)
+    serde = settings.serde
+    return wanted_of([one.cls for one in events], [one.topic for one in events], serde.format, serde.subject_strategy)
 
 
 def _document(one: Verdict) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 from ..errors import ConfigurationError, RegistryRejected
 from ..serde.formats import FormatName, format_of_class
 from ..serde.registry import Registered
+from ..serde.serializer import SubjectStrategy
 from ..serde.serializer import subject as subject_of
 from .client import RegistryClient
 from .compatibility import Compatibility, Violation, check
@@ -121,12 +122,14 @@ class FolderSource:
         return str(path)
 
 
-def wanted_of(classes: Iterable[type], topics: Iterable[str], default: FormatName) -> list[Wanted]:
+def wanted_of(
+    classes: Iterable[type], topics: Iterable[str], default: FormatName, strategy: SubjectStrategy = "topic-record"
+) -> list[Wanted]:
     """The schemas of event classes, each under the subject of its topic."""
     found = []
     for cls, topic in zip(classes, topics, strict=True):
         chosen = format_of_class(cls, default)
-        found.append(Wanted(subject_of(cls, topic), chosen.kind, chosen.schema_text(cls)))
+        found.append(Wanted(subject_of(cls, topic, strategy), chosen.kind, chosen.schema_text(cls)))
     return found
 
 
