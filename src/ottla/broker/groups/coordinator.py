@@ -7,6 +7,7 @@ Journal records:
     ["c", ...], ["cm", ...], ["cx", ...], ["ct", ...]                    a consumer group: see consumer/state.py
     ["s", group, {name: value}]                                          settings of a group
     ["d", group]                                                         a group deleted
+    ["b", group, [entries]]                                              entries that count together or not at all
 and those of offsets that transactions hold back: see `pending`.
 A record of one kind of group, where there is a group of the other, says that the group has changed its kind.
 """
@@ -216,7 +217,8 @@ class Coordinator:
         self._store([["g", group.name, group.snapshot()]], done)
 
     def _store(self, entries: list[Entry], done: Callback) -> None:
-        self.journal.append(*entries)
+        # As one record: of a change that a crash interrupts nothing is to be seen.
+        self.journal.append(entries[0] if len(entries) == 1 else ["b", entries[0][1], entries])
         self._durable(self.journal, done)
 
     def _forget(self, name: str) -> None:
@@ -250,6 +252,9 @@ class Coordinator:
             self._forget(name)
         elif kind == "s":
             self.settings[name] = entry[2]
+        elif kind == "b":
+            for one in entry[2]:
+                self._replay(one)
         else:
             group = self.groups.get(name)
             if not isinstance(group, ConsumerGroup):
