@@ -51,10 +51,14 @@ def admit(
     if transactional_id is None:
         message = "a transactional batch needs a request with a transactional id"
         raise Refused(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, message)
+    state = log.producers.states.get(header.producer_id)
+    if state is not None and header.producer_epoch < state.epoch:
+        message = f"producer {header.producer_id} is at epoch {state.epoch}, the batch is of {header.producer_epoch}"
+        raise Refused(ErrorCode.INVALID_PRODUCER_EPOCH, message)
     try:
         one = coordinator.find(transactional_id, header.producer_id)
         if version >= IMPLICIT_SINCE:
-            if header.base_sequence != 0 and header.producer_id not in log.producers.states:
+            if header.base_sequence != 0 and state is None:
                 message = f"producer {header.producer_id} begins here with sequence {header.base_sequence}, not with 0"
                 raise Refused(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, message)
             return coordinator.add(one, header.producer_epoch, {partition}, set(), TV2)
