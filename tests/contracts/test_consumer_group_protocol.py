@@ -265,6 +265,32 @@ def test_a_pattern_subscribes_to_what_matches_all_of_it(group: Group, broker: Br
     assert member["subscribed_topic_regex"] == f"{topic_name}\\.(orders|payments)"
 
 
+def test_patterns_mean_what_they_mean_to_re2(group: Group, broker: Broker, topic_name: str) -> None:
+    endings = ["orders", "Orders", "orders.v1", "orders-10", "stock_a"]
+    for partitions, ending in enumerate(endings, start=1):
+        create_topic(broker, f"{topic_name}-{ending}", partitions)
+    expected = {
+        "(?i)ORDERS": {"orders", "Orders"},
+        r"orders\.v\d": {"orders.v1"},
+        "orders.v1|stock_[[:alpha:]]": {"orders.v1", "stock_a"},
+        r"orders-\p{Nd}{2}": {"orders-10"},
+        r"\Qorders.\E.*": {"orders.v1"},
+        "[^o].*": {"Orders", "stock_a"},
+        r"\w+": {"orders", "Orders", "stock_a"},
+        r"(?P<what>orders)(\b.*)?": {"orders", "orders.v1", "orders-10"},
+        "order": set(),
+    }
+    for number, (pattern, matching) in enumerate(expected.items()):
+        one = Group(group.asking, f"{group.name}-{number}")
+        joined = one.join("a", subscribed_topic_regex=f"{topic_name}-(?:{pattern})")
+        wanted = {index for ending in matching for index in range(endings.index(ending) + 1)}
+        found = joined.partitions
+        if wanted and not found:
+            found = one.until_given("a", joined.epoch)
+        assert len(one.ids) == len(matching), pattern
+        assert found == wanted, pattern
+
+
 @pytest.mark.parametrize(
     ("pattern", "why"),
     [
