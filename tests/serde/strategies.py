@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Literal, Union
+from typing import Annotated, Any, Literal, Union
 from uuid import UUID
 
 import attrs
@@ -14,7 +14,7 @@ import msgspec
 import pydantic
 from hypothesis import strategies as st
 
-from ottla.events import shapes
+from ottla.events import Digits, Fixed, Millis, shapes
 from ottla.events.derivation import record_shape
 from tests.serde.samples import Carrier, Color, Size
 
@@ -28,10 +28,12 @@ def values(shape: shapes.Shape, depth: int = 0) -> st.SearchStrategy[Any]:
     match shape:
         case shapes.Scalar(allowed=tuple(allowed)):
             return st.sampled_from(allowed)
+        case shapes.Scalar(size=int(size)):
+            return st.binary(min_size=size, max_size=size)
         case shapes.Scalar(kind=kind):
             return _SCALARS[kind]
-        case shapes.Logical(kind=kind):
-            return _LOGICAL[kind]
+        case shapes.Logical(kind=kind, millis=millis):
+            return _LOGICAL[kind].map(_whole_millis) if millis else _LOGICAL[kind]
         case shapes.DecimalNumber(digits=digits):
             most = 10**digits.precision - 1
             return st.integers(-most, most).map(lambda n: Decimal((n < 0, _digits(n), -digits.scale)))
@@ -53,6 +55,10 @@ def objects(shape: shapes.Record, depth: int = 0) -> st.SearchStrategy[Any]:
     """Instances of a record's class."""
     fields = {f.init_name: st.deferred(lambda s=f.shape: values(s, depth + 1)) for f in shape.fields}  # type: ignore[misc]
     return st.fixed_dictionaries(fields).map(lambda arguments: shape.cls(**arguments))
+
+
+def _whole_millis(value: Any) -> Any:
+    return value.replace(microsecond=value.microsecond // 1000 * 1000)
 
 
 def _digits(n: int) -> tuple[int, ...]:
@@ -102,6 +108,13 @@ _LEAVES = st.sampled_from(
         Literal["new", "used"],
         Literal["not a name", "x"],
         Literal[1, 5],
+        Annotated[bytes, Fixed(3)],
+        Annotated[Decimal, Digits(20, 4)],
+        Annotated[datetime, Millis()],
+        Annotated[time, Millis()],
+        set[str],
+        frozenset[int],
+        set[Color],
     ]
 )
 _serial = itertools.count()

@@ -156,3 +156,23 @@ def test_one_class_reads_what_several_schemas_wrote(registry: MemoryRegistry) ->
     assert deserializer.decode(wire.frame(registry.add(old), b"\x02s"), Address) == Address("s")
     new = wire.frame(registry.add(schema_text(Address)), encoder(Address)(Address("s", "1")))
     assert deserializer.decode(new, Address) == Address("s", "1")
+
+
+def test_many_values_are_read_at_once_whatever_their_schemas(registry: MemoryRegistry) -> None:
+    old = '{"type":"record","name":"Address","fields":[{"name":"street","type":"string"}]}'
+    first, second = registry.add(old), registry.add(schema_text(Address))
+    values = [wire.frame(first, b"\x02a"), wire.frame(first, b"\x02b"), wire.frame(second, b"\x02c\x021")] * 3
+    deserializer = Deserializer(registry)
+    assert deserializer.decode_many(values, Address) == [Address("a"), Address("b"), Address("c", "1")] * 3
+    assert deserializer.decode_many([], Address) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "schema_id"), [(b"\0\0\0\0\1\x04a", 1), (b"\0\0\0\0\x09a", 9), (b"x", None), (None, None)]
+)
+def test_the_one_of_many_values_that_is_bad_is_named(registry: MemoryRegistry, bad: Any, schema_id: int | None) -> None:
+    good = wire.frame(registry.add(schema_text(Address)), b"\x02a\0")
+    with pytest.raises(DecodeError) as caught:
+        Deserializer(registry).decode_many([good, good, bad, good], Address)
+    assert caught.value.index == 2
+    assert caught.value.schema_id == schema_id

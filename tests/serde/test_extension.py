@@ -19,12 +19,24 @@ from ottla.errors import DecodeError, EncodeError
 from ottla.events.derivation import record_shape
 from ottla.events.schema import schema_text
 from ottla.serde.avro import active_codec, decoder, encoder, generic_decoder
+from ottla.serde.avro.construction import attributes_set
 from ottla.serde.avro.engine import using
 from ottla.serde.avro.nodes import parse_schema
 from ottla.serde.avro.programs import read_program, write_program
 from ottla.serde.avro.resolution import resolve
 from tests.serde.conftest import BUILT
-from tests.serde.samples import EVERY_KIND, WIDE, Node, OrderCreated, Wide
+from tests.serde.samples import (
+    EVERY_KIND,
+    WIDE,
+    AttrsOrder,
+    FrozenAttrsOrder,
+    FrozenOrder,
+    Node,
+    OrderCreated,
+    PlainOrder,
+    PrivateOrder,
+    Wide,
+)
 from tests.serde.strategies import instances
 
 pytestmark = pytest.mark.skipif(not BUILT, reason="the C extension was not built")
@@ -36,6 +48,68 @@ _slow = settings(_fuzz, max_examples=60)
 @pytest.fixture(autouse=True, scope="module")
 def engine() -> None:
     """These tests take both codecs themselves."""
+
+
+@dataclasses.dataclass
+class Checked:
+    n: int
+    seen: list[int] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.n < 0:
+            raise ValueError("negative")
+        self.seen.append(self.n)
+
+
+@dataclasses.dataclass
+class Doubling:
+    n: int
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value * 2 if isinstance(value, int) else value)
+
+
+@dataclasses.dataclass(init=False)
+class OwnInit:
+    n: int
+
+    def __init__(self, n: int) -> None:
+        self.n = n + 1
+
+
+@attrs.define
+class Validated:
+    n: int = attrs.field(validator=attrs.validators.ge(0), converter=abs)
+
+
+@attrs.frozen
+class Frozen:
+    n: int
+    twice: list[int] = attrs.field(factory=list)
+
+
+class Model(pydantic.BaseModel):
+    n: pydantic.PositiveInt
+
+
+class Posted(msgspec.Struct):
+    n: int
+
+    def __post_init__(self) -> None:
+        self.n += 1
+
+
+class Counting(type):
+    calls = 0
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        Counting.calls += 1
+        return super().__call__(*args, **kwargs)
+
+
+@dataclasses.dataclass
+class Counted(metaclass=Counting):
+    n: int
 
 
 def never(*arguments: object) -> Any:
@@ -87,6 +161,18 @@ def test_the_extension_reads_and_writes_usual_events_by_itself(cls: type) -> Non
     assert read(write(value), 0) == value
 
 
+@pytest.mark.parametrize(
+    "cls", [PlainOrder, FrozenOrder, AttrsOrder, FrozenAttrsOrder, PrivateOrder, Node, Checked, Frozen]
+)
+def test_constructors_that_only_set_attributes_are_known(cls: type) -> None:
+    assert attributes_set(record_shape(cls)) is not None
+
+
+@pytest.mark.parametrize("cls", [Doubling, OwnInit, Validated, Counted, Model, Posted])
+def test_constructors_that_do_anything_else_are_called(cls: type) -> None:
+    assert attributes_set(record_shape(cls)) is None
+
+
 def test_both_codecs_say_which_they_are() -> None:
     assert both(active_codec) == ["extension", "pure"]
     assert [type(each).__name__ for each in both(lambda: encoder(Wide))] == ["Encoder", "function"]
@@ -124,72 +210,6 @@ def test_any_class_is_written_and_read_alike_by_both(value: Any) -> None:
     assert same(fast(data, 0), slow(data, 0))
     for end in range(0, len(data), max(1, len(data) // 8)):
         assert outcome(lambda: fast(data[:end], 0)) == outcome(lambda: slow(data[:end], 0))  # noqa: B023 - called at once
-
-
-@dataclasses.dataclass
-class Checked:
-    n: int
-    seen: list[int] = dataclasses.field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if self.n < 0:
-            raise ValueError("negative")
-        self.seen.append(self.n)
-
-
-@dataclasses.dataclass
-class Doubling:
-    n: int
-
-    def __setattr__(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value * 2 if isinstance(value, int) else value)
-
-
-class ByHand:
-    pass
-
-
-@dataclasses.dataclass(init=False)
-class OwnInit:
-    n: int
-
-    def __init__(self, n: int) -> None:
-        self.n = n + 1
-
-
-@attrs.define
-class Validated:
-    n: int = attrs.field(validator=attrs.validators.ge(0), converter=abs)
-
-
-@attrs.frozen
-class Frozen:
-    n: int
-    twice: list[int] = attrs.field(factory=list)
-
-
-class Model(pydantic.BaseModel):
-    n: pydantic.PositiveInt
-
-
-class Posted(msgspec.Struct):
-    n: int
-
-    def __post_init__(self) -> None:
-        self.n += 1
-
-
-class Counting(type):
-    calls = 0
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        Counting.calls += 1
-        return super().__call__(*args, **kwargs)
-
-
-@dataclasses.dataclass
-class Counted(metaclass=Counting):
-    n: int
 
 
 @pytest.mark.parametrize("cls", [Checked, Doubling, OwnInit, Validated, Frozen, Model, Posted, Counted])

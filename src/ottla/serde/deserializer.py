@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from ottla.errors import DecodeError, RegistryRejected
 from ottla.serde import wire
+from ottla.serde.avro import decode_many
 from ottla.serde.formats import Decoder, format_of_kind
 from ottla.serde.registry import Registered, SchemaRegistry
 
@@ -101,6 +102,32 @@ class Deserializer:
         except DecodeError as error:
             _raise(error, wire.schema_id(value))
 
+    def decode_many(self, values: Sequence[bytes], cls: type[T]) -> list[T]:
+        """The events in many values, in their order, as `decode` gives them: quicker where the values share a schema.
+
+        Raises:
+            DecodeError: As `decode`; `index` says which value it is.
+            EventDefinitionError, RegistryUnavailable, RegistryRejected: As `decode`.
+        """
+        found: list[T] = []
+        for start, run in _runs(values):
+            try:
+                found += self._decode_run(run, cls)
+            except DecodeError as error:
+                error.index = start + (error.index or 0)
+                raise
+        return found
+
+    def _decode_run(self, values: Sequence[bytes], cls: type) -> list[Any]:
+        try:
+            decode = self._decoders[cls][values[0][:5]]
+        except (KeyError, TypeError):
+            decode = self._decoder(values[0], cls)
+        try:
+            return decode_many(decode, values, 5)
+        except DecodeError as error:
+            _raise(error, wire.schema_id(values[0]))
+
     def decode_to_dict(self, value: bytes) -> Any:
         """The event in a value without its class: records as dicts, enums as strings, logical types as Python values
         (Decimal, datetime, UUID, ...), everything else as it is. For tools that show records.
@@ -147,6 +174,18 @@ class Deserializer:
                 "It was written with another registry, or the schema was deleted"
             ) from error
         raise error
+
+
+def _runs(values: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
+    """Values that stand side by side and share a schema, with the index of the first."""
+    start = 0
+    while start < len(values):
+        prefix = values[start] and values[start][:5]
+        end = start + 1
+        while end < len(values) and values[end] and values[end][:5] == prefix:
+            end += 1
+        yield start, values[start:end]
+        start = end
 
 
 def _raise(error: DecodeError, schema_id: int) -> NoReturn:
