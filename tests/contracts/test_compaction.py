@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from confluent_kafka import Message, Producer, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from kafka import KafkaConsumer
 from ottla.testing import Broker
 from tests.contracts.clients import (
     PATIENCE_S,
@@ -127,6 +130,38 @@ def test_tombstones_go_when_their_time_is_over(busy_cleaner: Broker, topic_name:
     wait_until(gone, what="the tombstone has gone")
     assert time.monotonic() - seen_ms > 0.2
     assert (1, b"b", b"1") in rows(broker, topic_name, rolls)
+
+
+async def test_all_clients_read_a_log_with_gaps_emptied_batches_and_dated_tombstones(
+    busy_cleaner: Broker, topic_name: str
+) -> None:
+    broker = busy_cleaner
+    compacted_topic(broker, topic_name)
+    # Of the idempotent producers' last batches only offsets and sequence numbers are left.
+    write(broker, topic_name, ("a", "1"), ("b", "1"), enable_idempotence=True, compression_type="gzip")
+    write(broker, topic_name, ("a", "2"), enable_idempotence=True)
+    write(broker, topic_name, ("b", None), ("c", "1"), ("a", "3"))
+    roll(broker, topic_name)
+    expected = [(3, b"b", None), (4, b"c", b"1"), (5, b"a", b"3"), (6, b"roll", b"1")]
+    wait_until(lambda: rows(broker, topic_name) == expected, what="compacted")
+
+    old = KafkaConsumer(
+        topic_name, bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest", group_id=None
+    )
+    try:
+        assert [(one.offset, one.key, one.value) for _, one in zip(expected, old, strict=False)] == expected
+    finally:
+        old.close()
+    async with AIOKafkaConsumer(
+        topic_name, bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest"
+    ) as client:
+        found = [await asyncio.wait_for(client.getone(), PATIENCE_S) for _ in expected]
+        assert [(one.offset, one.key, one.value) for one in found] == expected
+    # A partition without a single record left that is to be read: everyone waits for the next one.
+    with consumer(broker) as waiting:
+        waiting.assign([TopicPartition(topic_name, 0, 7)])
+        write(broker, topic_name, ("d", "1"), age_ms=0)
+        assert read(waiting, 1)[0].offset() == 7
 
 
 def test_records_of_aborted_transactions_go_and_do_not_replace_others(busy_cleaner: Broker, topic_name: str) -> None:
