@@ -23,8 +23,18 @@ COMMIT_WAIT_S = 0.001
 
 POISONED_MAX = 10_000
 
-NO_FAULT_OF_THE_RECORD = frozenset({"_PURGE_QUEUE", "_PURGE_INFLIGHT", "_FENCED", "INVALID_PRODUCER_EPOCH", "_STATE"})
-"""Why records of a transaction that is rolled back anyway are not delivered."""
+REFUSALS = frozenset(
+    {
+        "INVALID_RECORD",
+        "INVALID_TIMESTAMP",
+        "MSG_SIZE_TOO_LARGE",
+        "RECORD_LIST_TOO_LARGE",
+        "TOPIC_AUTHORIZATION_FAILED",
+        "_UNKNOWN_PARTITION",
+    }
+)
+"""Why a record will never be taken, however often it is sent. Everything else that a transaction fails for (brokers
+that were away for too long, a fenced producer) says nothing of the record."""
 
 
 class OpenTransaction:
@@ -208,6 +218,6 @@ class OpenTransaction:
             """Whoever was writing has written."""
 
     def _delivered(self, source: Message, error: Any, delivered: Any) -> None:
-        if error is not None and not error.retriable() and error.name() not in NO_FAULT_OF_THE_RECORD:
+        if error is not None and error.name() in REFUSALS:
             where = source.topic(), source.partition(), source.offset()
             self._refused[where] = f"topic {delivered.topic()} refused what was returned for {where}: {error.str()}"

@@ -211,6 +211,9 @@ def test_nothing_is_lost_nothing_comes_twice_and_keys_keep_their_order(
         findings = _wait_for_the_end(settings, setup, given)
     finally:
         services.close()
+    admin = Admin(settings.kafka)
+    dead = f"{setup.source}-dlq"
+    assert sum(admin.end_offsets([dead]).values()) == 0, "a fault of the brokers is no record's fault"
     assert findings.lost == []
     assert findings.invented == []
     assert findings.disordered == []
