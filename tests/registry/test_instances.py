@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
@@ -23,6 +23,7 @@ from tests.registry.memory_log import MemoryLog
 from tests.registry.schema_pairs import field, record
 
 CLIENTS = 16
+KILLS = int(os.environ.get("OTTLA_KILLS", "2"))
 
 
 def schema(number: int | str) -> str:
@@ -148,29 +149,25 @@ def test_a_late_announcement_of_a_former_leader_is_none() -> None:
 # Processes
 
 
-@pytest.fixture
-def own_kafka(tmp_path: Path) -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker(tmp_path / "broker") as broker:
-        yield broker
-
-
-@pytest.fixture
-def three(own_kafka: EmbeddedBroker) -> Iterator[list[EmbeddedRegistry]]:
-    registries = [EmbeddedRegistry(own_kafka.bootstrap_servers) for _ in range(3)]
-    with ThreadPoolExecutor(3) as pool:
-        list(pool.map(EmbeddedRegistry.start, registries))
-    yield registries
-    for registry in registries:
-        registry.close()
+@pytest.fixture(scope="module")
+def three() -> Iterator[list[EmbeddedRegistry]]:
+    with EmbeddedBroker() as broker:
+        registries = [EmbeddedRegistry(broker.bootstrap_servers) for _ in range(3)]
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(EmbeddedRegistry.start, registries))
+        yield registries
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(EmbeddedRegistry.close, registries))
 
 
 def test_what_one_instance_registered_is_found_on_every_other_at_once(three: list[EmbeddedRegistry]) -> None:
     for number in range(30):
         writer, reader = random.sample(three, 2)
-        found = RegistryClient(writer.url).register(f"s{number}", schema(number))
-        assert json.loads(RegistryClient(reader.url).schema(found)) == json.loads(schema(number))
-        assert RegistryClient(reader.url).lookup(f"s{number}", schema(number)) == found
-        assert RegistryClient(writer.url).versions(f"s{number}") == [1]
+        subject, text = f"found-{number}", schema(f"found{number}")
+        found = RegistryClient(writer.url).register(subject, text)
+        assert json.loads(RegistryClient(reader.url).schema(found)) == json.loads(text)
+        assert RegistryClient(reader.url).lookup(subject, text) == found
+        assert RegistryClient(writer.url).versions(subject) == [1]
 
 
 def test_sixteen_clients_on_three_instances_agree_on_ids(three: list[EmbeddedRegistry]) -> None:
@@ -180,13 +177,13 @@ def test_sixteen_clients_on_three_instances_agree_on_ids(three: list[EmbeddedReg
         return {
             text: client.register(f"shared-{number}" if number % 2 else f"s-{worker}-{number}", text)
             for number in range(12)
-            for text in [schema(number)]
+            for text in [schema(f"many{number}")]
         }
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         results = list(pool.map(work, range(CLIENTS)))
     assert all(result == results[0] for result in results)
-    assert sorted(results[0].values()) == list(range(1, 13))
+    assert len(set(results[0].values())) == 12
     states = [sorted(map(json.dumps, httpx.get(f"{one.url}/schemas").json())) for one in three]
     assert states[0] == states[1] == states[2]
 
@@ -214,17 +211,17 @@ def test_kill_9_of_instances_during_registrations_loses_no_id_and_reuses_none(th
     with ThreadPoolExecutor(CLIENTS) as pool:
         workers = [pool.submit(register, worker) for worker in range(CLIENTS)]
         try:
-            for kill in range(2):
+            for kill in range(KILLS):
                 wanted = len(acknowledged) + 40
                 while len(acknowledged) < wanted:
                     assert not any(worker.done() for worker in workers), [w.exception() for w in workers if w.done()]
                     stopping.wait(0.02)
-                three[kill].kill()  # whoever decides is among them
+                three[kill % 3].kill()  # whoever decides is among them
                 wanted = len(acknowledged) + 30
                 while len(acknowledged) < wanted:
                     assert not any(worker.done() for worker in workers), [w.exception() for w in workers if w.done()]
                     stopping.wait(0.02)
-                three[kill].start()
+                three[kill % 3].start()
         finally:
             stopping.set()
     for worker in workers:
@@ -233,5 +230,8 @@ def test_kill_9_of_instances_during_registrations_loses_no_id_and_reuses_none(th
     for found, text in acknowledged.items():
         assert json.loads(client.schema(found)) == json.loads(text)
     stored = httpx.get(f"{three[1].url}/schemas").json()
-    assert len({one["id"] for one in stored}) == len({one["schema"] for one in stored}) == len(stored)
+    by_id = {one["id"]: one["schema"] for one in stored}
+    assert len(set(by_id.values())) == len(by_id)  # no schema has two ids
+    assert all(by_id[one["id"]] == one["schema"] for one in stored)  # no id has two schemas
+    assert set(acknowledged) <= set(by_id)
     assert "stands for two different schemas" not in three[2].log_tail(1000)

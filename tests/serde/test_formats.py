@@ -115,7 +115,7 @@ def pair(format: FormatName) -> tuple[Serializer, Deserializer, MemoryRegistry]:
 
 @pytest.mark.parametrize("format", FORMATS)
 @given(sent=EVENTS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_type_comes_back(format: FormatName, sent: Everything) -> None:
     if format == "protobuf" and sent.maybe_number is None:
         sent.maybe_number = 7  # None is written as nothing, for which the default stands
