@@ -6,8 +6,11 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -326,3 +329,35 @@ def test_everything_is_there_again_after_a_restart(http: Http, make_http: Callab
     for path in ("/schemas", "/contexts", "/config/s", "/mode/:.team:", "/schemas/ids/1?subject=:.team:"):
         assert again("GET", path) == http("GET", path)
     assert again.register("order", ORDER, references=[REFERENCE]) == 2
+
+
+def test_without_the_extras_their_schema_types_are_refused_with_what_to_install() -> None:
+    program = """
+import sys
+sys.modules["google"] = sys.modules["google.protobuf"] = sys.modules["jsonschema"] = None
+from starlette.testclient import TestClient
+from ottla.errors import DecodeError, EventDefinitionError
+from ottla.registry.server.app import create_app
+from ottla.registry.server.registry import Registry
+from ottla.serde.formats import format_named, format_of_kind
+from tests.registry.memory_log import MemoryLog
+registry = Registry(MemoryLog())
+registry.state.start()
+client = TestClient(create_app(registry))
+assert client.get("/schemas/types").json() == ["AVRO"]
+assert client.post("/subjects/s/versions", json={"schema": '"string"'}).status_code == 200
+for kind, extra in (("JSON", "jsonschema"), ("PROTOBUF", "protobuf")):
+    answer = client.post("/subjects/t/versions", json={"schema": "{}", "schemaType": kind}).json()
+    assert answer["error_code"] == 42201 and f"pip install 'ottla[{extra}]'" in answer["message"], answer
+for failing in (lambda: format_named("protobuf"), lambda: format_of_kind("PROTOBUF")):
+    try:
+        failing()
+    except (EventDefinitionError, DecodeError) as error:
+        assert "ottla[protobuf]" in str(error)
+    else:
+        raise AssertionError
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], text=True, capture_output=True, cwd=Path(__file__).parents[2]
+    )
+    assert done.returncode == 0, done.stderr

@@ -58,8 +58,8 @@ def routes(registry: Registry) -> list[BaseRoute]:
 
     async def types(_request: Request) -> Response:
         # In the order of Confluent's registry.
-        installed = {"JSON": find_spec("jsonschema"), "PROTOBUF": find_spec("google.protobuf")}
-        return Answer([*(kind for kind, found in installed.items() if found), "AVRO"])
+        modules = {"JSON": "jsonschema", "PROTOBUF": "google.protobuf"}
+        return Answer([*(kind for kind, module in modules.items() if _installed(module)), "AVRO"])
 
     return [
         Route("/schemas", every),
@@ -71,3 +71,10 @@ def routes(registry: Registry) -> list[BaseRoute]:
         Route("/schemas/guids/{guid}", by_guid),
         Route("/schemas/guids/{guid}/ids", ids_of_guid),
     ]
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package around it
+        return False
