@@ -96,6 +96,7 @@ class Load:
             self._create(name, settings)
         settings = {"bootstrap.servers": address, "log_level": 0, "linger.ms": 0, "enable.idempotence": True}
         self._producer = Producer(settings)
+        self._crowd = [Producer(settings) for _ in range(6)]
         self._transactional = Producer({**settings, "transactional.id": "tx"})
         self._transactional.init_transactions(PATIENCE_S)
         self._consumer = Consumer(
@@ -110,7 +111,7 @@ class Load:
             for action in actions:
                 action(number)
         self._consumer.close()
-        del self._admin, self._producer, self._transactional
+        del self._admin, self._producer, self._crowd, self._transactional
 
     def _at(self) -> int:
         return self._journal.stat().st_size
@@ -121,24 +122,26 @@ class Load:
         self.promises.sent.setdefault(topic, []).append(value)
         return value
 
-    def _send(self, client: Producer, topic: str, count: int, keys: int = 0) -> None:
+    def _send(self, clients: list[Producer], topic: str, count: int, keys: int = 0) -> None:
         acknowledged = self.promises.produced.setdefault(topic, [])
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             assert error is None, error
             acknowledged.append((self._at(), message.offset() or 0, message.key(), message.value() or b""))
 
-        for _ in range(count):
+        for number in range(count):
+            client = clients[number % len(clients)]
             key = b"key-%d" % self._dice.randrange(keys) if keys else None
             client.produce(topic, self._value(topic, self._dice.randrange(700)), key=key, on_delivery=delivered)
             client.poll(0)
-        assert client.flush(PATIENCE_S) == 0
+        for client in clients:
+            assert client.flush(PATIENCE_S) == 0
 
     def _produce(self, _: int) -> None:
-        self._send(self._producer, PLAIN, self._dice.choice((1, 5, 40)))
+        self._send([self._producer], PLAIN, self._dice.choice((1, 5, 40)))
 
     def _produce_keyed(self, _: int) -> None:
-        self._send(self._producer, KEYED, self._dice.randrange(1, 8), keys=6)
+        self._send(self._crowd, KEYED, self._dice.randrange(6, 30), keys=6)
 
     def _transact(self, _: int) -> None:
         commits = self._dice.random() < 0.6
@@ -164,7 +167,7 @@ class Load:
             self.promises.committed_offsets.append((self._at(), (last.offset() or 0) + 1))
 
     def _delete_records(self, number: int) -> None:
-        self._send(self._producer, DELETED, 3)
+        self._send([self._producer], DELETED, 3)
         if number % 4 == 3:
             offset = self.promises.produced[DELETED][-2][1]
             self.promises.asked_start = offset
