@@ -19,8 +19,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ottla.broker.http_port import MAX_EXCHANGES, TEXT, HttpPort, Page
 from ottla.broker.loop import Loop
+from ottla.broker.metrics_page import pages
 from tests.broker.batches import batch
-from tests.broker.running import PATIENCE_S, Client
+from tests.broker.running import PATIENCE_S, Client, RunningBroker
 
 
 class Answer:
@@ -283,3 +284,13 @@ def test_the_log_in_json_has_the_start_and_each_request_as_objects(tmp_path: Pat
     assert request["level"] == "DEBUG"
     assert request["version"] == 0
     assert "127.0.0.1" in request["message"]
+
+
+def test_a_broker_whose_disk_failed_is_not_ready(tmp_path: Path) -> None:
+    with RunningBroker(tmp_path) as running:
+        shown = pages(running.server, "1.2.3")
+        assert shown["/health/ready"]().status == 200
+        running.server._failure = OSError("the disk is gone")
+        assert shown["/health/ready"]().status == 503
+        assert shown["/health/live"]().status == 200
+        running.server._failure = None
