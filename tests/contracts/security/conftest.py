@@ -9,8 +9,11 @@ import pytest
 
 from ottla.errors import ServerFailed
 from ottla.testing.plugin import show_log_on_failure
+from tests.broker.running import Client
 from tests.conftest import IN_CI
+from tests.contracts.clients import wait_until
 from tests.contracts.security.certificates import Authority
+from tests.contracts.security.requests import connect_as, end_offset
 from tests.contracts.security.secured import World
 from tests.contracts.security.tokens import Issuer
 from tests.contracts.security.users import make_scram_users, warm_up
@@ -59,3 +62,22 @@ def world(request: pytest.FixtureRequest, _secured_world: World) -> World:
 def user() -> str:
     """A SCRAM user's name that no other test uses; `make_user` makes it one."""
     return f"u-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def client(world: World, user: str) -> Iterator[Client]:
+    """Somebody who is known, and may do nothing."""
+    connected = connect_as(world, user)
+    yield connected
+    connected.close()
+
+
+@pytest.fixture
+def topic(world: World, topic_name: str) -> str:
+    """A topic that is there."""
+    client = world.connect()
+    wanted = {"name": topic_name, "num_partitions": 1, "replication_factor": 1}
+    assert client.ask("CreateTopics", 4, topics=[wanted])["topics"][0]["error_code"] == 0
+    wait_until(lambda: end_offset(client, topic_name)["error_code"] == 0, what="the partition is served")
+    client.close()
+    return topic_name

@@ -11,8 +11,8 @@ from tests.broker.batches import batch
 from tests.broker.running import Client
 from tests.contracts.clients import wait_until
 from tests.contracts.security.acls import acl, grant
+from tests.contracts.security.requests import connect_as
 from tests.contracts.security.secured import World
-from tests.contracts.security.test_acls import connect_as
 
 INVALID_REQUEST, CLUSTER_DENIED = 42, 31
 EXACT, DEFAULT, ANY = 0, 1, 2
