@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from ottla.errors import DecodeError, EncodeError, EventDefinitionError, RegistryUnavailable
 from ottla.events import FormerNames, event
-from ottla.events.annotations import FieldNumber
+from ottla.events.annotations import FieldNumber, Fixed, Millis
 from ottla.serde import Deserializer, Serializer
 from ottla.serde.formats import FormatName, format_named
 from ottla.serde.protobuf.files import load
@@ -370,3 +370,29 @@ def test_keys_have_schemas_and_subjects_follow_the_strategy(format: FormatName) 
         assert deserializer.decode(serializer.encode(OrderV1("a", "b"), "t"), OrderV1) == OrderV1("a", "b")
         assert serializer.encode_key(Size(1), "t") == key
         assert set(registry.subjects) == {value_subject, key_subject}
+
+
+@event("fixed", namespace="test")
+@dataclasses.dataclass
+class WithFixed:
+    digest: Annotated[bytes, Fixed(4)]
+    at: Annotated[datetime, Millis()]
+
+
+@event("fixed", name="WithFixed", namespace="test")
+@dataclasses.dataclass
+class WithLonger:
+    digest: bytes
+    at: datetime
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_bytes_of_a_fixed_number_have_that_number(format: FormatName) -> None:
+    serializer, deserializer, _registry = pair(format)
+    at = datetime(2026, 1, 2, 3, 4, 5, 6000, tzinfo=UTC)
+    sent = WithFixed(b"abcd", at)
+    assert deserializer.decode(serializer.encode(sent, "fixed"), WithFixed) == sent
+    with pytest.raises(EncodeError, match="digest"):
+        serializer.encode(WithFixed(b"abc", at), "fixed")
+    with pytest.raises(DecodeError, match="5 bytes instead of 4"):
+        deserializer.decode(serializer.encode(WithLonger(b"abcde", at), "fixed"), WithFixed)

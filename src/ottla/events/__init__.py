@@ -1,6 +1,6 @@
 """Event declarations, the envelope, and schemas derived from Python types."""
 
-from ottla.events.annotations import Digits, Fixed, FormerNames, Millis
+from ottla.events.annotations import Digits, FieldNumber, Fixed, FormerNames, Millis
 from ottla.events.declaration import EventType, event, event_type
 from ottla.events.envelope import Envelope, envelope_headers, read_envelope
 from ottla.events.ids import derived_event_id, new_event_id
@@ -11,6 +11,7 @@ __all__ = [
     "Digits",
     "Envelope",
     "EventType",
+    "FieldNumber",
     "Fixed",
     "FormerNames",
     "Millis",

@@ -73,6 +73,8 @@ def is_of(shape: Shape, value: Any) -> bool:
         case Scalar(kind="null"):
             return value is None
         case Scalar(kind=kind):
+            if shape.size is not None and not (isinstance(value, bytes | bytearray) and len(value) == shape.size):
+                return False
             return isinstance(value, _SCALARS[kind]) and (kind == "boolean" or not isinstance(value, bool))
         case Logical(kind="date"):
             return isinstance(value, date) and not isinstance(value, datetime)
@@ -454,8 +456,8 @@ def _atom_reader(shape: Shape) -> Reader:
         case Logical(kind=kind):
             python = _LOGICAL[kind]
             return lambda value: _logical(value, python, kind)
-        case Scalar(kind="bytes"):
-            return _bytes
+        case Scalar(kind="bytes", size=size):
+            return _bytes if size is None else lambda value: _fixed(value, size)
         case Scalar(kind="double"):
             return _double
     assert isinstance(shape, Scalar)
@@ -496,6 +498,13 @@ def _bytes(value: Any) -> bytes:
     except (binascii.Error, ValueError):
         pass
     raise Misfit(f"{_told(value)} is not base64")
+
+
+def _fixed(value: Any, size: int) -> bytes:
+    found = _bytes(value)
+    if len(found) != size:
+        raise Misfit(f"{len(found)} bytes instead of {size}")
+    return found
 
 
 def _logical(value: Any, python: type, kind: str) -> Any:

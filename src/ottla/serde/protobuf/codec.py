@@ -224,6 +224,8 @@ class Codec:
                 if default is not None:
                     return values[symbols.index(default)]
                 raise Misfit(f"{value} is none of the numbers of {', '.join(symbols)}")
+            case Scalar(size=int() as size) if len(value) != size:
+                raise Misfit(f"{len(value)} bytes instead of {size}")
             case Scalar(allowed=allowed) if allowed is not None and value not in allowed:
                 raise Misfit(f"{value!r} is none of {', '.join(map(repr, allowed))}")
         return value
