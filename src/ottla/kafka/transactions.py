@@ -15,6 +15,9 @@ from ottla.kafka.producer import Delivered
 from ottla.kafka.record import Headers, RecordMetadata
 from ottla.settings import KafkaSettings
 
+REBOOTSTRAPS_SINCE = 0x020B0000
+"""The version of librdkafka that brought `metadata.recovery.strategy`, 2.11."""
+
 AGAIN_S = 0.05
 """Between attempts of a step that the client library calls retriable."""
 
@@ -54,6 +57,9 @@ class TransactionalProducer:
             "message_max_bytes": 16 << 20,
             "error_cb": lambda _error: None,
         }
+        if confluent_kafka.libversion()[1] >= REBOOTSTRAPS_SINCE:
+            # With the other strategy a step can wait for ever for a broker that died in the middle of it.
+            chosen["metadata_recovery_strategy"] = "none"
         self._producer = confluent_kafka.Producer(client_config(settings, **(chosen | overrides)))
         self._refusal: Any = None
         self._acknowledged: list[RecordMetadata] | None = None
@@ -107,6 +113,10 @@ class TransactionalProducer:
     def abort(self) -> None:
         """Rolls back. Where that fails, the broker's timeout or whoever took over the id does it."""
         with suppress(BrokerUnavailable, ProducerFenced):
+            # What is on its way must have arrived or failed: the client library would give its sequence numbers to
+            # the next transaction's first records, and the broker would take those for duplicates.
+            with suppress(confluent_kafka.KafkaException):
+                self._producer.flush(self._timeout_s)
             self._step(self._producer.abort_transaction, self._timeout_s)
 
     def send(
