@@ -19,7 +19,8 @@ class BrokerConfig:
 
     Args:
         data_dir: Where everything is kept; None for a temporary folder that is removed at exit.
-        host: The address to listen on, and the one told to clients. Loopback by default. Counts if `security` names no listeners.
+        host: The address to listen on, and the one told to clients. Loopback by default. Counts if `security` names no
+            listeners.
         port: 0 picks a free port.
         flush: What an acknowledgement promises. `ack`: the record is on the disk (group fsync before every answer, and
             consumers see only what is durable): survives power loss. `interval`: synced every
@@ -43,15 +44,15 @@ class BrokerConfig:
         group_min_session_timeout_ms, group_max_session_timeout_ms: Bounds of session.timeout.ms.
         group_max_size: How many members a group of the classic protocol may have.
         group_consumer_session_timeout_ms, group_consumer_min_session_timeout_ms,
-            group_consumer_max_session_timeout_ms: Of groups of the new consumer protocol (KIP-848), and the bounds of what
-            may be set for single groups.
+            group_consumer_max_session_timeout_ms: Of groups of the new consumer protocol (KIP-848), and the bounds of
+            what may be set for single groups.
         group_consumer_heartbeat_interval_ms, group_consumer_min_heartbeat_interval_ms,
             group_consumer_max_heartbeat_interval_ms: Likewise. Kafka's default and minimum are 5000; here 1000 and 100,
             since a member learns of a rebalance by its next heartbeat, and one machine can bear a few more of them.
         group_consumer_max_size: How many members a group of the new protocol may have.
         group_consumer_assignors: Of `uniform` and `range`, comma-separated; the first is the default.
-        group_consumer_migration_policy: Whether groups with members change between the protocols as members of the other
-            kind come and go: bidirectional, upgrade (to the new one only), downgrade or disabled.
+        group_consumer_migration_policy: Whether groups with members change between the protocols as members of the
+            other kind come and go: bidirectional, upgrade (to the new one only), downgrade or disabled.
         offsets_retention_ms: How long the offsets of an empty group are kept.
         transaction_max_timeout_ms: The longest transaction.timeout.ms that a producer may ask for.
         transaction_abort_check_interval_ms: How often transactions that are open for longer than that are looked for.
