@@ -311,3 +311,27 @@ def test_a_slip_of_the_keyboard_does_not_make_a_billion_partitions(client: Clien
     assert client.ask("CreateTopics", 4, topics=[wanted])["topics"][0]["error_code"] == 44
     more = {"name": "t", "count": 10**9, "assignments": None}
     assert client.ask("CreatePartitions", 1, topics=[more])["results"][0]["error_code"] == 44
+
+
+def test_damaged_records_are_an_error_to_whoever_looks_for_them(tmp_path: Path) -> None:
+    with RunningBroker(tmp_path) as broker:
+        client = broker.connect()
+        client.create("t")
+        for _ in range(3):
+            client.produce("t", batch([b"a"]))
+        client.close()
+    (path,) = tmp_path.glob("logs/*/0/*.log")
+    data = bytearray(path.read_bytes())
+    data[8:12] = bytes(4)  # a length that no batch has
+    path.write_bytes(data)
+    for index in tmp_path.glob("logs/*/0/*.index"):
+        index.unlink()
+    with RunningBroker(tmp_path) as broker:
+        client = broker.connect()
+        assert client.fetch("t", 0)["error_code"] == 2
+        parts = [{"partition_index": 0, "current_leader_epoch": -1, "timestamp": 5}]
+        answer = client.ask(
+            "ListOffsets", 4, replica_id=-1, isolation_level=0, topics=[{"name": "t", "partitions": parts}]
+        )
+        assert answer["topics"][0]["partitions"][0]["error_code"] == 2
+        client.close()

@@ -17,6 +17,7 @@ from ottla.broker.log.partition_log import LEADER_EPOCH, PartitionLog
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.messages.list_offsets import LIST_OFFSETS
 from ottla.broker.wire.schema import Message
+from ottla.errors import CorruptLog
 
 API = LIST_OFFSETS
 READ_COMMITTED = 1
@@ -48,10 +49,13 @@ def _look_up(log: PartitionLog, part: Message, committed: bool) -> Message:
         offset = end
     elif asked in (EARLIEST, EARLIEST_LOCAL):
         offset = log.start_offset
-    elif asked == MAX_TIMESTAMP:
-        timestamp, offset = lookup.largest_timestamp(log)
-    elif asked >= 0:
-        timestamp, offset = lookup.first_at_or_after(log, asked)
+    elif asked == MAX_TIMESTAMP or asked >= 0:
+        try:
+            found = lookup.largest_timestamp(log) if asked == MAX_TIMESTAMP else lookup.first_at_or_after(log, asked)
+        except CorruptLog as damage:
+            log.note_damage(str(damage))
+            return {"error_code": ErrorCode.CORRUPT_MESSAGE}
+        timestamp, offset = found
     elif asked != LATEST_TIERED:
         return {"error_code": ErrorCode.UNSUPPORTED_VERSION}
     if committed and asked not in (LATEST, EARLIEST, EARLIEST_LOCAL) and offset >= end:
