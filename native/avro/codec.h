@@ -32,8 +32,13 @@ typedef unsigned __int128 uint128;
 
 /* How often a value may contain itself; the same number as faults.DEPTH_MAX. */
 #define DEPTH_MAX 256
-/* How many compound values may lie inside each other in all: bounds the C stack. Beyond it Python decides. */
-#define NESTING_MAX 1500
+/* How many compound values may lie inside each other in all. Beyond it Python decides. It bounds the C stack: a record
+ * takes some 400 bytes, so 1000 fit wherever threads have a megabyte; musl gives them an eighth of that. */
+#if defined(__linux__) && !defined(__GLIBC__)
+#define NESTING_MAX 150
+#else
+#define NESTING_MAX 1000
+#endif
 /* Items that take no byte; the same number as varint.EMPTY_ITEMS_MAX. */
 #define EMPTY_ITEMS_MAX 64
 
