@@ -33,7 +33,9 @@ MAY_IMPORT = {
     "processes": {"errors", "settings"},
     "testing": {"errors", "processes"},
     "app": {"errors", "events", "kafka", "listeners", "observability", "registry", "serde", "settings"},
-    "cli": {"app", "broker", "deadletters", "errors", "kafka", "processes", "registry", "registry.server", "serde", "settings"},
+    "cli": {
+        "app", "broker", "deadletters", "errors", "kafka", "processes", "registry", "registry.server", "serde", "settings",
+    },
 }  # fmt: skip
 SUBROOMS = {"registry.server"}
 

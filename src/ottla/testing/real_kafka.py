@@ -52,9 +52,9 @@ _PROPERTIES = {
 class RealKafka(Broker):
     """One node of Apache Kafka in a small JVM. Ready in some seconds; needs Java 17 and Kafka's jars (`KafkaHome`).
 
-    Its settings are Kafka's own, except: one copy of everything, no wait for a group's further members, quick heartbeats
-    of groups of the new protocol (which may be given short sessions), a look at timed out transactions every 200 ms, and
-    topics are not created by asking for them.
+    Its settings are Kafka's own, except: one copy of everything, no wait for a group's further members, quick
+    heartbeats of groups of the new protocol (which may be given short sessions), a look at timed out transactions every
+    200 ms, and topics are not created by asking for them.
 
     Args:
         data_dir: Where it keeps its data. None: a temporary folder, removed by `close()`.
