@@ -20,7 +20,14 @@ from ottla.broker.security.config import OAuthConfig
 from ottla.broker.security.credentials import Credential
 from ottla.broker.security.exchange import AuthenticationFailed, Exchange
 from ottla.broker.security.jaas import parse_jaas
-from ottla.broker.security.oauthbearer import InvalidToken, JwksKeys, OAuthExchange, TokenJudge, parse_jwks
+from ottla.broker.security.oauthbearer import (
+    JWKS_BYTES_MAX,
+    InvalidToken,
+    JwksKeys,
+    OAuthExchange,
+    TokenJudge,
+    parse_jwks,
+)
 from ottla.broker.security.plain import PlainExchange
 from ottla.broker.security.principals import MappingRules, subject
 from ottla.broker.security.scram import ScramExchange
@@ -264,6 +271,30 @@ def test_a_new_key_of_the_issuer_is_fetched_when_it_is_first_seen(
             assert judge.judge(token)[0] == "olga"
     with pytest.raises(InvalidToken):
         judge.judge(old.token(key_id="two"))
+
+
+def test_keys_come_over_http_and_a_key_set_that_is_too_long_is_refused(issuer: Issuer) -> None:
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from threading import Thread
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(issuer.jwks.read_bytes() if self.path == "/jwks" else b" " * (JWKS_BYTES_MAX + 1))
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        judge = ready(OAuthConfig(f"{url}/jwks", (AUDIENCE,), ISSUER), issuer)
+        assert judge.judge(issuer.token())[0] == "olga"
+        judge = ready(OAuthConfig(f"{url}/endless", (AUDIENCE,), ISSUER), issuer)
+        with pytest.raises(InvalidToken, match="no key"):
+            judge.judge(issuer.token())
+        server.shutdown()
 
 
 def test_unknown_keys_do_not_make_the_broker_ask_the_issuer_again_and_again(issuer: Issuer) -> None:
