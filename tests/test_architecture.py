@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "testing": {"errors", "processes"},
     "app": {"errors", "events", "kafka", "listeners", "observability", "registry", "serde", "settings"},
     "cli": {
-        "app", "broker", "deadletters", "errors", "kafka", "processes", "registry", "registry.server", "serde", "settings",
+        "app", "broker", "deadletters", "errors", "kafka", "processes",
+        "registry", "registry.server", "serde", "settings",
     },
 }  # fmt: skip
 SUBROOMS = {"registry.server"}
