@@ -7,12 +7,9 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ottla.errors import ConfigurationError, OttlaError
-
-if TYPE_CHECKING:
-    from ottla.events import EventType
 
 
 def locate(target: str, app_dir: Path) -> tuple[ModuleType, Any]:
@@ -41,7 +38,7 @@ def locate(target: str, app_dir: Path) -> tuple[ModuleType, Any]:
     return module, found
 
 
-def locate_events(target: str, app_dir: Path) -> list[EventType]:
+def locate_events(target: str, app_dir: Path) -> list[Any]:
     """The event types that `MODULE`, `MODULE:APP` or `MODULE:CLASS` means, in the order of their declaration.
 
     A module's are those declared in it or imported into it; an App's are those it knows or listens to.
@@ -49,8 +46,7 @@ def locate_events(target: str, app_dir: Path) -> list[EventType]:
     Raises:
         ConfigurationError: There is no such module or object, or it has no events.
     """
-    from ottla.app import App
-    from ottla.events.declaration import declared_event
+    from ottla import App
 
     module_name, colon, _attribute = target.partition(":")
     if colon:
@@ -58,15 +54,25 @@ def locate_events(target: str, app_dir: Path) -> list[EventType]:
         if isinstance(found, App):
             events = list(found.events)
         else:
-            one = declared_event(found) if isinstance(found, type) else None
+            one = _declared(found)
             events = [] if one is None else [one]
     else:
         module = _import(module_name, app_dir.resolve())
-        named = (declared_event(value) for value in vars(module).values() if isinstance(value, type))
+        named = (_declared(value) for value in vars(module).values())
         events = [one for one in named if one is not None]
     if not events:
         raise ConfigurationError(f"{target} has no events: give a module with @event classes, an App, or such a class")
     return list(dict.fromkeys(events))
+
+
+def _declared(found: object) -> Any:
+    from ottla import event_type
+    from ottla.errors import EventDefinitionError
+
+    try:
+        return event_type(found) if isinstance(found, type) else None
+    except EventDefinitionError:
+        return None
 
 
 def _import(name: str, app_dir: Path) -> ModuleType:

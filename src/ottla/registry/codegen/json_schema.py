@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-from ...events.names import is_avro_name
 from ...serde.registry import Registered
 from ..json_schema.document import Document
 from ..schema_error import InvalidSchema
 from .model import Class, EnumClass, Field, Module, member_name, python_name
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SIMPLE = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 _FORMATS = {"date-time": "datetime", "date": "date", "time": "time", "duration": "timedelta", "uuid": "UUID"}
 
@@ -43,7 +44,7 @@ class _Walk:
         for wire, inner in node["properties"].items():
             if wire == "@type":
                 continue
-            if not is_avro_name(wire):
+            if not _NAME.fullmatch(wire):
                 raise InvalidSchema(
                     f"{full_name}: {wire!r} cannot be the name of an event's field (letters, digits, _)"
                 )
