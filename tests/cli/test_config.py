@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from pathlib import Path
 
 import msgspec
@@ -104,7 +105,8 @@ def test_every_setting_has_a_help_text_and_a_variable_that_sets_it() -> None:
 
     for name, field in leaves(Settings, ""):
         assert help_of(name), name
-        value = "false" if field.type is bool else "test" if name == "profile" else "json"
+        choices = typing.get_args(field.type) if typing.get_origin(field.type) is typing.Literal else ("text",)
+        value = "false" if field.type is bool else str(choices[-1])
         if name.rpartition("_")[2] in ("s", "bytes", "records", "max", "threads", "partitions", "replication"):
             value = "7"
         value = "7" if name == "http.port" else value

@@ -1,8 +1,9 @@
 """WriteTxnMarkers (27), versions 1 and 2: writes the end of a transaction into partitions, without the coordinator.
 
 What the admin tools use to abort a hanging transaction: one that is open in a partition though no coordinator knows of
-it. Errors, per partition: UNKNOWN_TOPIC_OR_PARTITION; INVALID_PRODUCER_EPOCH for an epoch older than the producer's;
-TRANSACTION_COORDINATOR_FENCED for a coordinator epoch older than that of the last marker; KAFKA_STORAGE_ERROR.
+it. Errors, per partition: UNKNOWN_TOPIC_OR_PARTITION; INVALID_PRODUCER_ID_MAPPING for a negative producer id;
+INVALID_PRODUCER_EPOCH for an epoch older than the producer's, or negative; TRANSACTION_COORDINATOR_FENCED for a
+coordinator epoch older than that of the last marker; KAFKA_STORAGE_ERROR.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ def _write(broker: Broker, marker: Message, name: str, index: int, wait: Wait) -
 
 
 def _fault(log: PartitionLog, marker: Message) -> ErrorCode | None:
+    if marker["producer_id"] < 0:
+        return ErrorCode.INVALID_PRODUCER_ID_MAPPING  # a batch without a producer could end nobody's transaction
+    if marker["producer_epoch"] < 0:
+        return ErrorCode.INVALID_PRODUCER_EPOCH
     state = log.producers.states.get(marker["producer_id"])
     if state is None:
         return None
