@@ -18,6 +18,9 @@ from ottla.settings import KafkaSettings
 REBOOTSTRAPS_SINCE = 0x020B0000
 """The version of librdkafka that brought `metadata.recovery.strategy`, 2.11."""
 
+FLUSH_S = 5.0
+"""How long an abort waits for what is on its way."""
+
 AGAIN_S = 0.05
 """Between attempts of a step that the client library calls retriable."""
 
@@ -63,6 +66,7 @@ class TransactionalProducer:
         self._producer = confluent_kafka.Producer(client_config(settings, **(chosen | overrides)))
         self._refusal: Any = None
         self._acknowledged: list[RecordMetadata] | None = None
+        self._must_abort = False
         try:
             self._producer.init_transactions(self._timeout_s)
         except confluent_kafka.KafkaException as error:
@@ -104,6 +108,7 @@ class TransactionalProducer:
     def begin(self) -> None:
         """Opens a transaction. Raises as `transaction` does."""
         self._refusal = self._acknowledged = None
+        self._must_abort = False
         self._step(self._producer.begin_transaction)
 
     def commit(self) -> None:
@@ -114,9 +119,11 @@ class TransactionalProducer:
         """Rolls back. Where that fails, the broker's timeout or whoever took over the id does it."""
         with suppress(BrokerUnavailable, ProducerFenced):
             # What is on its way must have arrived or failed: the client library would give its sequence numbers to
-            # the next transaction's first records, and the broker would take those for duplicates.
-            with suppress(confluent_kafka.KafkaException):
-                self._producer.flush(self._timeout_s)
+            # the next transaction's first records, and the broker would take those for duplicates. After an error it
+            # begins with new ones, and sends nothing more to wait for.
+            if not self._must_abort:
+                with suppress(confluent_kafka.KafkaException):
+                    self._producer.flush(min(self._timeout_s, FLUSH_S))
             self._step(self._producer.abort_transaction, self._timeout_s)
 
     def send(
@@ -168,6 +175,7 @@ class TransactionalProducer:
     def _delivered(self, error: Any, message: Any) -> None:
         if error is not None:
             self._refusal = self._refusal or error
+            self._must_abort = True
         elif self._acknowledged is not None:
             where = RecordMetadata(message.topic(), message.partition(), message.offset(), message.timestamp()[1])
             self._acknowledged.append(where)
@@ -180,6 +188,7 @@ class TransactionalProducer:
                 function(*arguments)
                 return
             except confluent_kafka.KafkaException as error:
+                self._must_abort = self._must_abort or error.args[0].txn_requires_abort()
                 if not error.args[0].retriable() or time.monotonic() > deadline:
                     raise self._told(error) from error
                 time.sleep(AGAIN_S)
