@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Tests mostly wait for brokers and clocks: two at a time take little more than half the time, also on two cores.
+WORKERS ?= 2
 KILLS ?= 100
 POWER_CUTS ?= 1000
 
@@ -21,7 +23,7 @@ demo: $(VENV)/.user ## Run the shop: broker, registry, five services, real order
 
 test: $(VENV)/.dev ## Run all tests; on Apache Kafka too where java and mvn are installed
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then { tools/kafka/fetch >/dev/null && $(BIN)/python tools/kafka/archive; } || test -z "$$CI"; tools/apicurio/fetch >/dev/null || true; fi
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and format
 	$(BIN)/ruff check .
