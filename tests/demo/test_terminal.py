@@ -20,7 +20,9 @@ def test_on_a_terminal_the_page_is_drawn_and_ctrl_c_ends_with_the_summary(tmp_pa
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 45, 130, 0, 0))
     ports = ["--broker-port", "0", "--registry-port", "0", "--http-port", "0"]
     command = [sys.executable, "-m", "ottla.cli", "demo", "--limit", "25", "--data", str(tmp_path), *ports]
-    environment = {**os.environ, "TERM": "xterm"}
+    # The terminal says how large it is, and not whoever runs the tests.
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    environment["TERM"] = "xterm"
     demo = subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment)
     os.close(theirs)
     screen = bytearray()

@@ -269,14 +269,20 @@ class TransactionCoordinator:
             self._clock.call_later(RETRY_S, lambda: self._carry_out(one, done))
 
     def _complete(self, one: Transaction, done: Ended) -> None:
-        # Not waited for: found prepared after a crash, the transaction is completed again, and nothing is open then.
         try:
             self.register.complete(one, self._now_ms())
         except OSError as error:
             logger.error("transaction %s: its completion could not be written, trying again: %s", one.id, error)
             self._clock.call_later(RETRY_S, lambda: self._complete(one, done))
             return
-        _tell(done, one, one.version)
+        if one.version >= TV2:
+            # Not waited for: found prepared after a crash, the transaction is completed again. What its producer has
+            # written since is at a later epoch, and so is not taken for a part of it.
+            _tell(done, one, one.version)
+        else:
+            # The next transaction has the same epoch. If it begins by producing (a client may mix the versions), its
+            # records could be on the disk without this, and after a crash they would get this transaction's marker.
+            self._durable(self.register.journal, lambda: _tell(done, one, one.version))
 
     # Time
 
