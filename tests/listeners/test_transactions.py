@@ -32,13 +32,17 @@ class Log:
         self.positions: dict[tuple[str, int], int] = {}
         self.fail: KafkaError | None = None
         self.refuse: set[str] = set()
+        self.failed = False
+        self.must_abort = False
 
     def begin(self) -> None:
         self.open, self._offsets = [], {}
 
     def send(self, topic: str, value: bytes, **_: Any) -> None:
+        if self.failed:
+            raise KafkaError("erroneous state")
         if value.decode() in self.refuse:
-            raise KafkaError("too large")
+            raise PublishError("too large")
         self.open.append(value.decode())
 
     def send_offsets(self, offsets: list[Any], group: Any) -> None:
@@ -97,6 +101,7 @@ class Worker:
 class Stage:
     def __init__(self) -> None:
         self.log = Log()
+        self.unreadable = False
         self.transaction = OpenTransaction(lambda: cast(Any, self.log), cast(Any, Ignored()))
         self.exactly_once = ExactlyOnce(
             self.transaction,
@@ -120,6 +125,9 @@ class Stage:
 
     def committed(self, places: list[Any], timeout: float) -> list[Any]:
         for one in places:
+            if self.unreadable:
+                self.unreadable = False
+                raise RuntimeError("no answer")
             one.offset = self.log.positions.get((one.topic, one.partition), -1001)
         return places
 
@@ -251,5 +259,39 @@ def test_an_output_that_cannot_be_sent_undoes_its_record_and_is_told_when_it_is_
     stage.handle(0)
     with pytest.raises(PublishError, match="too large"):
         stage.transaction.try_write(cast(Message, Record(1)), stage.worker.tracker, [output(7), output(1)])
+    stage.commit()
+    assert stage.log.committed == ["0"]
+
+
+def test_what_is_handled_before_it_is_known_what_was_committed_is_undone_and_handled_anew() -> None:
+    stage = Stage()
+    stage.exactly_once.distrust(BrokerUnavailable("no answer"))
+    stage.receive(0, 1)
+    stage.handle(0)
+    stage.log.positions = {ORDERS: 1}  # the member before had finished it
+    stage.commit()
+    assert stage.log.committed == []
+    assert stage.worker.fed == [1]
+
+
+def test_a_rollback_that_cannot_read_the_committed_offsets_is_tried_again() -> None:
+    stage = Stage()
+    stage.receive(0, 1)
+    stage.handle(0)
+    stage.log.fail = TransactionAborted("as the test wants it")
+    stage.unreadable = True
+    stage.commit()
+    stage.commit()
+    assert stage.worker.fed == [0, 1]
+
+
+def test_a_record_is_not_blamed_for_a_transaction_that_has_failed_already() -> None:
+    stage = Stage()
+    stage.receive(0)
+    stage.log.failed = True
+    assert not stage.transaction.try_write(cast(Message, Record(0)), stage.worker.tracker, [output(0)])
+    stage.log.failed = False
+    stage.commit()
+    stage.handle(0)
     stage.commit()
     assert stage.log.committed == ["0"]

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import confluent_kafka
 
-from ottla.errors import BrokerUnavailable, KafkaError, ProducerFenced, TransactionAborted
+from ottla.errors import BrokerUnavailable, KafkaError, ProducerFenced, PublishError, TransactionAborted
 from ottla.kafka.config import client_config
 from ottla.kafka.producer import Delivered
 from ottla.kafka.record import Headers, RecordMetadata
@@ -17,6 +17,19 @@ from ottla.settings import KafkaSettings
 
 REBOOTSTRAPS_SINCE = 0x020B0000
 """The version of librdkafka that brought `metadata.recovery.strategy`, 2.11."""
+
+REFUSALS = frozenset(
+    {
+        "INVALID_RECORD",
+        "INVALID_TIMESTAMP",
+        "MSG_SIZE_TOO_LARGE",
+        "RECORD_LIST_TOO_LARGE",
+        "TOPIC_AUTHORIZATION_FAILED",
+        "_UNKNOWN_PARTITION",
+    }
+)
+"""Why a record will never be taken, however often it is sent. Everything else that a transaction fails for (brokers
+that were away for too long, a fenced producer) says nothing of the record."""
 
 FLUSH_S = 5.0
 """How long an abort waits for what is on its way."""
@@ -66,7 +79,7 @@ class TransactionalProducer:
         self._producer = confluent_kafka.Producer(client_config(settings, **(chosen | overrides)))
         self._refusal: Any = None
         self._acknowledged: list[RecordMetadata] | None = None
-        self._must_abort = False
+        self.must_abort = False
         try:
             self._producer.init_transactions(self._timeout_s)
         except confluent_kafka.KafkaException as error:
@@ -108,7 +121,7 @@ class TransactionalProducer:
     def begin(self) -> None:
         """Opens a transaction. Raises as `transaction` does."""
         self._refusal = self._acknowledged = None
-        self._must_abort = False
+        self.must_abort = False
         self._step(self._producer.begin_transaction)
 
     def commit(self) -> None:
@@ -121,7 +134,7 @@ class TransactionalProducer:
             # What is on its way must have arrived or failed: the client library would give its sequence numbers to
             # the next transaction's first records, and the broker would take those for duplicates. After an error it
             # begins with new ones, and sends nothing more to wait for.
-            if not self._must_abort:
+            if not self.must_abort:
                 with suppress(confluent_kafka.KafkaException):
                     self._producer.flush(min(self._timeout_s, FLUSH_S))
             self._step(self._producer.abort_transaction, self._timeout_s)
@@ -141,7 +154,8 @@ class TransactionalProducer:
         Thread-safe, unlike the rest. `on_delivery` is called by whoever commits.
 
         Raises:
-            KafkaError: The record cannot be sent at all (it is too large).
+            PublishError: The record cannot be sent at all (it is too large).
+            KafkaError: The transaction has failed already.
         """
         report = self._delivered if on_delivery is None else on_delivery
         while True:
@@ -151,6 +165,9 @@ class TransactionalProducer:
             except BufferError:
                 self._producer.poll(AGAIN_S)
             except confluent_kafka.KafkaException as error:
+                if error.args[0].name() in REFUSALS:
+                    raise PublishError(f"topic {topic}: the record cannot be sent: {error.args[0]}") from error
+                self.must_abort = True  # an earlier record failed, and the transaction with it
                 raise self._told(error) from error
 
     def send_offsets(self, offsets: list[confluent_kafka.TopicPartition], group: Any) -> None:
@@ -175,7 +192,7 @@ class TransactionalProducer:
     def _delivered(self, error: Any, message: Any) -> None:
         if error is not None:
             self._refusal = self._refusal or error
-            self._must_abort = True
+            self.must_abort = True
         elif self._acknowledged is not None:
             where = RecordMetadata(message.topic(), message.partition(), message.offset(), message.timestamp()[1])
             self._acknowledged.append(where)
@@ -188,7 +205,7 @@ class TransactionalProducer:
                 function(*arguments)
                 return
             except confluent_kafka.KafkaException as error:
-                self._must_abort = self._must_abort or error.args[0].txn_requires_abort()
+                self.must_abort = self.must_abort or error.args[0].txn_requires_abort()
                 if not error.args[0].retriable() or time.monotonic() > deadline:
                     raise self._told(error) from error
                 time.sleep(AGAIN_S)

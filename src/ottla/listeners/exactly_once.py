@@ -27,6 +27,7 @@ CONDITION = "transaction"
 AGAIN_S = 0.2
 AGAIN_S_MAX = 5.0
 COMMITTED_S = 10.0
+"""How long an assignment, or a rollback, waits to learn what was committed."""
 
 WINDOW = 600
 """Records of a partition in hand where several are at once: whichever of them are finished fits into the metadata of a
@@ -79,6 +80,11 @@ class ExactlyOnce:
     def received(self, place: Place, messages: list[Message]) -> None:
         """Keeps records that are about to be fed."""
         self._kept[place].extend(messages)
+
+    def distrust(self, error: KafkaError) -> None:
+        """What is finished in partitions that have just come is not known: whatever is handled until it is, is undone
+        and handled anew."""
+        self._failed(error)
 
     def leaving(self, workers: dict[Place, Partition]) -> None:
         """Partitions are being given back: what their handlers have returned by now is committed, and nothing more."""
@@ -185,7 +191,7 @@ class ExactlyOnce:
 
         self.transaction.roll_back([worker.tracker for worker in mine.values()], error)
         staying = [place for place in mine if place not in leaving]
-        committed = self._read_committed(staying)
+        committed = read_committed(self.consumer, staying)
         for place in staying:
             fresh = workers[place] = again(place)
             fresh.paused = mine[place].paused
@@ -199,20 +205,26 @@ class ExactlyOnce:
             feed(fresh, list(kept))
         self._broken = None
 
-    def _read_committed(self, places: list[Place]) -> dict[Place, tuple[int, str | None]]:
-        if not places:
-            return {}
-        try:
-            found = self.consumer.committed([TopicPartition(*place) for place in places], timeout=COMMITTED_S)
-        except Exception as error:
-            raise BrokerUnavailable(f"the committed offsets cannot be read: {error}") from error
-        faulty = next((one.error for one in found if one.error), None)
-        if faulty is not None:
-            raise BrokerUnavailable(f"the committed offsets cannot be read: {faulty}")
-        return {(one.topic, one.partition): (one.offset, one.metadata) for one in found if one.offset >= 0}
-
     def close(self) -> None:
         self.transaction.close()
+
+
+def read_committed(consumer: Any, places: list[Place]) -> dict[Place, tuple[int, str | None]]:
+    """Offset and metadata that the group has committed for each place; those that have none are left out.
+
+    Raises:
+        BrokerUnavailable: They cannot be had.
+    """
+    if not places:
+        return {}
+    try:
+        found = consumer.committed([TopicPartition(*place) for place in places], timeout=COMMITTED_S)
+    except Exception as error:
+        raise BrokerUnavailable(f"the committed offsets cannot be read: {error}") from error
+    faulty = next((one.error for one in found if one.error), None)
+    if faulty is not None:
+        raise BrokerUnavailable(f"the committed offsets cannot be read: {faulty}")
+    return {(one.topic, one.partition): (one.offset, one.metadata) for one in found if one.offset >= 0}
 
 
 def feed(worker: Partition, messages: list[Message]) -> None:

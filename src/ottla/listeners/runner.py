@@ -22,14 +22,14 @@ from typing import Any
 
 import msgspec
 
-from ottla.errors import ConfigurationError
+from ottla.errors import BrokerUnavailable, ConfigurationError
 from ottla.kafka.consumer import TopicPartition, group_consumer
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import Message
 from ottla.listeners.async_lanes import AsyncLanes
 from ottla.listeners.async_partition import AsyncPartition
 from ottla.listeners.declaration import Listener
-from ottla.listeners.exactly_once import FEED, WINDOW, ExactlyOnce, feed
+from ottla.listeners.exactly_once import FEED, WINDOW, ExactlyOnce, feed, read_committed
 from ottla.listeners.hooks import Conditions, Observer
 from ottla.listeners.order import Order
 from ottla.listeners.partition import Partition
@@ -40,8 +40,6 @@ from ottla.settings import Settings
 
 POLL_S = 0.1
 LAG_INTERVAL_S = 1.0
-COMMITTED_S = 10.0
-"""How long an assignment waits to learn what was committed."""
 SYNC_THREADS = 32
 LEAVE_S = 5.0
 """What a stop gives the last commit and the leaving of the group, beyond the drain timeout."""
@@ -305,22 +303,18 @@ class ListenerRunner:
     def _restore(self, partitions: list[Any]) -> None:
         """Reads which records beyond the position were finished by whoever had these partitions before."""
         places = [
-            TopicPartition(one.topic, one.partition)
+            (one.topic, one.partition)
             for one in partitions
             if self._workers[one.topic, one.partition].tracker.remembers
         ]
-        if not places:
-            return
         try:
-            for one in self._consumer.committed(places, timeout=COMMITTED_S):
-                if one.offset >= 0:
-                    self._workers[one.topic, one.partition].tracker.restore(one.offset, one.metadata)
-        except Exception as error:
+            for place, (offset, metadata) in read_committed(self._consumer, places).items():
+                self._workers[place].tracker.restore(offset, metadata)
+        except BrokerUnavailable as error:
+            if self._exactly_once is not None and any(self._exactly_once.knows(place) for place in places):
+                self._exactly_once.distrust(error)
             self._log.warning(
-                "which records of %s are finished beyond the committed position could not be read, some may be handled "
-                "again: %s",
-                _places(places),
-                error,
+                "records finished beyond the committed position may be handled again, unless exactly-once: %s", error
             )
 
     def _revoked(self, _consumer: Any, partitions: list[Any]) -> None:

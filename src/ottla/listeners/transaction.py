@@ -10,7 +10,7 @@ from typing import Any
 
 from ottla.errors import KafkaError, ProducerFenced, PublishError, TransactionAborted
 from ottla.kafka.record import Message
-from ottla.kafka.transactions import TransactionalProducer
+from ottla.kafka.transactions import REFUSALS, TransactionalProducer
 from ottla.listeners.hooks import Observer
 from ottla.listeners.offsets import OffsetTracker
 from ottla.listeners.outputs import Outgoing
@@ -22,19 +22,6 @@ COMMIT_WAIT_S = 0.001
 """Between two looks whether a commit is over."""
 
 POISONED_MAX = 10_000
-
-REFUSALS = frozenset(
-    {
-        "INVALID_RECORD",
-        "INVALID_TIMESTAMP",
-        "MSG_SIZE_TOO_LARGE",
-        "RECORD_LIST_TOO_LARGE",
-        "TOPIC_AUTHORIZATION_FAILED",
-        "_UNKNOWN_PARTITION",
-    }
-)
-"""Why a record will never be taken, however often it is sent. Everything else that a transaction fails for (brokers
-that were away for too long, a fenced producer) says nothing of the record."""
 
 
 class OpenTransaction:
@@ -108,7 +95,8 @@ class OpenTransaction:
                 self._send(self._producer, message, outputs, partition)
             except KafkaError as error:
                 # Some of its outputs may be in the transaction already: none of it may be committed.
-                self._refused[message.topic(), message.partition(), message.offset()] = str(error)
+                if isinstance(error, PublishError):
+                    self._refused[message.topic(), message.partition(), message.offset()] = str(error)
                 self.spoiled = str(error)
                 self._closing = True
                 return False
@@ -218,6 +206,8 @@ class OpenTransaction:
             """Whoever was writing has written."""
 
     def _delivered(self, source: Message, error: Any, delivered: Any) -> None:
+        if error is not None and self._producer is not None:
+            self._producer.must_abort = True
         if error is not None and error.name() in REFUSALS:
             where = source.topic(), source.partition(), source.offset()
             self._refused[where] = f"topic {delivered.topic()} refused what was returned for {where}: {error.str()}"
