@@ -144,6 +144,12 @@ class Stage:
     def commit(self) -> None:
         self.exactly_once.commit(self.workers, lambda _place: cast(Any, Worker()))
 
+    def fail_to_commit(self) -> None:
+        """A commit that fails, and the wait after it."""
+        self.commit()
+        assert self.transaction.held
+        self.commit()
+
 
 def output(number: int) -> Outgoing:
     return Outgoing("stock", None, str(number).encode(), [])
@@ -165,7 +171,7 @@ def test_after_a_rollback_records_are_handled_again_from_the_committed_position_
     stage.commit()
     stage.handle(2)
     stage.log.fail = TransactionAborted("as the test wants it")
-    stage.commit()
+    stage.fail_to_commit()
     assert stage.worker.fed == [2, 3]
     stage.handle(2, 3)
     stage.commit()
@@ -253,7 +259,7 @@ def test_an_output_that_cannot_be_sent_undoes_its_record_and_is_told_when_it_is_
     written = stage.transaction.try_write(cast(Message, Record(1)), stage.worker.tracker, [output(7), output(1)])
     assert not written
     assert stage.exactly_once.due()
-    stage.commit()
+    stage.fail_to_commit()
     assert stage.log.committed == []
     assert stage.worker.fed == [0, 1]
     stage.handle(0)
@@ -263,11 +269,11 @@ def test_an_output_that_cannot_be_sent_undoes_its_record_and_is_told_when_it_is_
     assert stage.log.committed == ["0"]
 
 
-def test_what_is_handled_before_it_is_known_what_was_committed_is_undone_and_handled_anew() -> None:
+def test_nothing_is_written_before_it_is_known_what_was_committed() -> None:
     stage = Stage()
     stage.exactly_once.distrust(BrokerUnavailable("no answer"))
     stage.receive(0, 1)
-    stage.handle(0)
+    assert not stage.transaction.try_write(cast(Message, Record(0)), stage.worker.tracker, [output(0)])
     stage.log.positions = {ORDERS: 1}  # the member before had finished it
     stage.commit()
     assert stage.log.committed == []
@@ -291,6 +297,20 @@ def test_a_record_is_not_blamed_for_a_transaction_that_has_failed_already() -> N
     stage.log.failed = True
     assert not stage.transaction.try_write(cast(Message, Record(0)), stage.worker.tracker, [output(0)])
     stage.log.failed = False
+    stage.fail_to_commit()
+    stage.handle(0)
+    stage.commit()
+    assert stage.log.committed == ["0"]
+
+
+def test_nothing_is_written_during_the_wait_after_a_failure_for_the_broker_would_abort_what_is_open_so_long() -> None:
+    stage = Stage()
+    stage.receive(0)
+    stage.log.fail = ProducerFenced("it was open for too long")
+    stage.handle(0)
+    stage.commit()
+    assert not stage.transaction.try_write(cast(Message, Record(0)), stage.worker.tracker, [output(0)])
+    assert not stage.exactly_once.due()
     stage.commit()
     stage.handle(0)
     stage.commit()

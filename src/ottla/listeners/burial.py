@@ -16,7 +16,7 @@ from ottla.listeners.hooks import Conditions, Observer
 from ottla.listeners.offsets import OffsetTracker
 from ottla.listeners.outputs import Outgoing
 from ottla.listeners.steps import Sleep, Way
-from ottla.listeners.transaction import COMMIT_WAIT_S, OpenTransaction
+from ottla.listeners.transaction import OpenTransaction, commit_waits
 
 WAITS_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Between attempts to write a dead letter that is refused; the last one repeats."""
@@ -141,7 +141,7 @@ class DeadLetters:
             f"dead letters of {message.topic()}[{message.partition()}]",
         )
         letter = Outgoing(topic, message.key(), message.value(), self._headers(message, error, handler, attempts))
-        partition, failures = message.partition(), 0
+        partition, failures, waits = message.partition(), 0, commit_waits()
 
         def told() -> None:
             self._observer.dead_lettered(message.topic(), handler)
@@ -150,7 +150,7 @@ class DeadLetters:
             try:
                 if transaction.try_write(message, tracker, [letter], partition=partition, told=told):
                     return
-                yield Sleep(COMMIT_WAIT_S)
+                yield Sleep(next(waits))
             except PublishError as refusal:
                 if partition >= 0:
                     partition = -1  # The dead-letter topic may have fewer partitions.

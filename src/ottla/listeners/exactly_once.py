@@ -137,6 +137,7 @@ class ExactlyOnce:
         """
         mine = {place: worker for place, worker in workers.items() if place in self._kept}
         self._next_commit = time.monotonic() + self._interval_s
+        self.transaction.held = False
         try:
             if self._broken is None:
                 self.transaction.open()
@@ -167,6 +168,9 @@ class ExactlyOnce:
         self._failures += 1
         wait = min(AGAIN_S * 2 ** (self._failures - 1), AGAIN_S_MAX)
         self._next_commit = time.monotonic() + wait
+        # What is written meanwhile would be open for all of the wait, which may be longer than the broker lets a
+        # transaction be: it would be aborted over our heads, its producer fenced, and so on for ever.
+        self.transaction.held = True
         self._log.warning("a transaction was not committed, its records are handled again: %s", error)
         if self._failures > 1 or isinstance(error, BrokerUnavailable):
             self._conditions.raise_condition(CONDITION, f"transactions are not committed: {error}")

@@ -16,7 +16,7 @@ from ottla.listeners.hooks import Conditions, Observer
 from ottla.listeners.offsets import OffsetTracker
 from ottla.listeners.outputs import Outgoing, Outputs
 from ottla.listeners.steps import Call, Sleep, wait_out
-from ottla.listeners.transaction import COMMIT_WAIT_S, OpenTransaction
+from ottla.listeners.transaction import OpenTransaction, commit_waits
 
 FULL_BUFFER_WAIT_S = 0.005
 
@@ -75,8 +75,9 @@ class Publishing:
         """Sends the records; `message` is finished when the last one is acknowledged, at once if there is none. In a
         transaction it is finished with the sending: both are committed together."""
         if self._transaction is not None:
+            waits = commit_waits()
             while not self._transaction.try_write(message, tracker, prepared):
-                yield Sleep(COMMIT_WAIT_S)
+                yield Sleep(next(waits))
             return
         if not prepared:
             tracker.finished(message.offset())

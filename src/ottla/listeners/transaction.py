@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -19,9 +19,18 @@ Place = tuple[str, int, int]
 """Topic, partition and offset of a record."""
 
 COMMIT_WAIT_S = 0.001
-"""Between two looks whether a commit is over."""
+COMMIT_WAIT_S_MAX = 0.05
+"""Between two looks whether a commit is over: short at first, for most are over soon."""
 
 POISONED_MAX = 10_000
+
+
+def commit_waits() -> Iterator[float]:
+    """How long to wait before each further look whether a commit is over."""
+    wait = COMMIT_WAIT_S
+    while True:
+        yield wait
+        wait = min(2 * wait, COMMIT_WAIT_S_MAX)
 
 
 class OpenTransaction:
@@ -52,6 +61,8 @@ class OpenTransaction:
         self._poisoned: dict[Place, str] = {}
         self.records = 0
         self.spoiled: str | None = None
+        self.held = False
+        """While set nobody may write: a transaction that is begun must be committed before the broker's timeout."""
 
     def open(self) -> None:
         """Fences whoever used the transactional id before. Raises as TransactionalProducer does."""
@@ -89,7 +100,7 @@ class OpenTransaction:
         with self._lock:
             if tracker.abandoned:
                 return True
-            if self._closing or self._producer is None:
+            if self._closing or self.held or self._producer is None:
                 return False
             try:
                 self._send(self._producer, message, outputs, partition)
