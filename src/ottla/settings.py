@@ -141,6 +141,50 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     transaction_timeout_s: Positive = 10.0
 
 
+class StreamsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How stream applications run. Names are Kafka Streams', where it has one.
+
+    Attributes:
+        guarantee: `exactly_once` puts outputs, changelogs and offsets of each commit into one transaction;
+            `at_least_once` may handle again, after a crash, what was handled since the last commit.
+        state_dir: Where stores on disk lie, in one folder per application. Processes on one machine may share it.
+        commit_interval_s: Time from one commit to the next.
+        uncommitted_bytes_max: ... or sooner, when uncommitted writes to stores take so much memory.
+        buffered_records_max: Records waiting per partition before that partition is paused.
+        batch_records: Records given to a task at once, at most.
+        max_task_idle_s: How long a task that has records on some of its partitions waits for records of the others,
+            so that they are handled in the order of their timestamps. Never longer than there is something to fetch,
+            where it is 0.
+        num_standby_replicas: Copies of each store that other instances keep warm.
+        session_timeout_s: The group declares a silent instance dead after this long.
+        max_poll_interval_s: ... and one whose stream thread hangs after this long.
+        transaction_timeout_s: The broker undoes what an instance left open for so long, because it died.
+        drain_timeout_s: How long a stop may take for its last commit.
+        cleanup_delay_s: State of tasks that have moved elsewhere is deleted from this machine after so long.
+        store_cache_bytes: Memory for what was read or written last, per store and partition.
+        rocksdb_cache_bytes: Memory for blocks and write buffers of all stores on disk together.
+        advertised: `host:port` under which other instances reach this one's HTTP port for queries; None: `http.host`
+            and the port that is served.
+    """
+
+    guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    state_dir: str = ".ottla/state"
+    commit_interval_s: Positive = 0.1
+    uncommitted_bytes_max: Count = 64 << 20
+    buffered_records_max: Count = 10_000
+    batch_records: Count = 5_000
+    max_task_idle_s: Seconds = 0.0
+    num_standby_replicas: Annotated[int, msgspec.Meta(ge=0)] = 0
+    session_timeout_s: Positive = 10.0
+    max_poll_interval_s: Positive = 300.0
+    transaction_timeout_s: Positive = 10.0
+    drain_timeout_s: Seconds = 10.0
+    cleanup_delay_s: Seconds = 600.0
+    store_cache_bytes: Count = 4 << 20
+    rocksdb_cache_bytes: Count = 64 << 20
+    advertised: str | None = None
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be configured. Built by `load_settings`, or by hand in a test.
 
@@ -156,6 +200,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database: DatabaseSettings = DatabaseSettings()
     http: HttpSettings = HttpSettings()
     listener: ListenerSettings = ListenerSettings()
+    streams: StreamsSettings = StreamsSettings()
 
 
 # Tables of ottla.toml that other parts read for themselves.
