@@ -107,7 +107,8 @@ def test_every_setting_has_a_help_text_and_a_variable_that_sets_it() -> None:
         assert help_of(name), name
         choices = typing.get_args(field.type) if typing.get_origin(field.type) is typing.Literal else ("text",)
         value = "false" if field.type is bool else str(choices[-1])
-        if name.rpartition("_")[2] in ("s", "bytes", "records", "max", "threads", "partitions", "replication", "replicas"):
+        numbers = ("s", "bytes", "records", "max", "threads", "partitions", "replication", "replicas")
+        if name.rpartition("_")[2] in numbers:
             value = "7"
         value = "7" if name == "http.port" else value
         node = load_settings(environ={variable(name): value})
