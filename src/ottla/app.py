@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
+from ottla.app_patterns import AppPatterns
 from ottla.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -37,9 +38,11 @@ from ottla.listeners.record import UNDECODED, RecordProcessor
 from ottla.listeners.retry import Retry
 from ottla.listeners.runner import ListenerRunner, exact_topics
 from ottla.listeners.transaction import OpenTransaction
+from ottla.middleware.hook import Middleware, around
 from ottla.observability.health import Health
 from ottla.observability.metrics import Metrics
 from ottla.observability.routes import routes
+from ottla.patterns.part import Part, Surroundings
 from ottla.registry.client import client_for
 from ottla.serde.deserializer import Deserializer
 from ottla.serde.serializer import Serializer
@@ -55,7 +58,7 @@ WAIT_S = 1.0
 """Between two looks for a broker or a registry that is not there yet."""
 
 
-class App:
+class App(AppPatterns):
     """One service: its handlers, its publishing, its health.
 
     Nothing happens until the app is started, by `async with app.running()`, as the `lifespan` of a web application, or
@@ -67,9 +70,17 @@ class App:
         settings: None reads them (arguments > environment > .env > ottla.toml > defaults) when first needed.
         events: Event classes this service knows of besides those it handles. A record of a known type that no handler
             wants is passed over; one of an unknown type is dead-lettered.
+        middleware: Functions around every handler's calls, the outermost first (`ottla.middleware.hook`).
     """
 
-    def __init__(self, name: str, *, settings: Settings | None = None, events: Iterable[type] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        settings: Settings | None = None,
+        events: Iterable[type] = (),
+        middleware: Iterable[Middleware] = (),
+    ) -> None:
         if not name or any(character.isspace() or character in "/,:" for character in name):
             raise ConfigurationError(
                 f"App({name!r}): the name is the consumer group and a metrics label; give it letters, digits, - _ ."
@@ -77,7 +88,9 @@ class App:
         self.name = name
         self._given = settings
         self._events = [event_type(cls) for cls in events]
+        self._middleware = tuple(middleware)
         self._listeners: list[Listener] = []
+        self._parts: list[Part] = []
         self._starting: list[Hook] = []
         self._stopping: list[Hook] = []
         self._log = logging.getLogger(f"ottla.{name}")
@@ -124,6 +137,7 @@ class App:
         batch: int = 1,
         order: Order = per_partition,
         exactly_once: bool = False,
+        middleware: Iterable[Middleware] = (),
     ) -> Callable[[Function], Function]:
         """Declares a handler for events.
 
@@ -146,6 +160,7 @@ class App:
                 Kafka transaction (every `listener.transaction_interval_s`): whoever reads committed records only sees
                 the effect of each record once, whatever crashes. What the handler does elsewhere (a database, an HTTP
                 call) is not part of it. The handlers of a topic must agree.
+            middleware: Functions around its calls, within those of the app.
 
         Raises:
             ConfigurationError: The signature cannot be served.
@@ -162,9 +177,10 @@ class App:
                 order=order,
                 exactly_once=exactly_once,
             )
-            self._listeners.append(listener)
+            self._listeners.append(around(listener, (*self._middleware, *within)))
             return function
 
+        within = tuple(middleware)
         return declared
 
     def on_start(self, hook: Function) -> Function:
@@ -370,10 +386,22 @@ class App:
             timeout_s=settings.kafka.publish_timeout_s,
         )
         self._registry = registry
+        deserializer = Deserializer(registry)
+        self._surroundings = Surroundings(
+            service=self.name,
+            settings=settings,
+            producer=producer,
+            outputs=self._outputs,
+            deserializer=deserializer,
+            topics=self._topics,
+            observer=self.metrics,
+            conditions=self.health,
+            log=self._log,
+        )
         self.health.raise_condition("start", "starting")
         if self._listeners:
             try:
-                self._runner = self._make_runner(settings, producer, Deserializer(registry))
+                self._runner = self._make_runner(settings, producer, deserializer)
             except ConfigurationError:
                 producer.close(0)
                 raise
@@ -483,6 +511,8 @@ class App:
         await self._until_done("broker", lambda: self._topics.ensure(topics, companions=graves))
         self.health.raise_condition("start", f"waiting for the schema registry at {self.settings.registry.url}")
         await self._until_done("schema registry", self._registry.ping)
+        for part in self._parts:
+            await part.start(self._surroundings)
         if self._runner is not None:
             self._runner.start()
         self._up.set()
@@ -507,6 +537,8 @@ class App:
         if self._runner is not None:
             await self._runner.stop()
             self._runner = None
+        for part in reversed(self._parts):
+            await part.stop()
         if self._publisher is not None:
             self._publisher.close()
             self._publisher = None

@@ -17,6 +17,13 @@ OttlaError
         TransactionAborted      rolled back, nothing of it is visible
         ProducerFenced          another producer took over the transactional id
     HandlerError                a handler failed for good
+    NotNow                      a handler cannot take its record yet; raised by middleware and inboxes, never fatal
+    RequestError                a request over Kafka got no answer
+        RequestTimeout          nobody answered in time
+        RequestFailed           whoever handled it failed, and says why
+    StreamsError                something about stream processing
+        TopologyError           a topology cannot be built, or not run as it is
+        StreamsFailed           a record failed in a stream application and nothing was to be done about it; says where
     BrokerError                 the embedded broker cannot start or go on
         DataFolderLocked        another process serves the same data folder
         CorruptLog              stored data is damaged in the middle
@@ -173,6 +180,65 @@ class ProducerFenced(KafkaError):
 
 class HandlerError(OttlaError):
     """A handler failed for good (attempts used up, or an exception that is never retried)."""
+
+
+class StreamsError(OttlaError):
+    """Something about stream processing."""
+
+
+class TopologyError(StreamsError):
+    """A topology cannot be built (a name used twice, a serde nobody named, topics that are not co-partitioned), or not
+    run as it is. The message names the operators and topics."""
+
+
+class StreamsFailed(StreamsError):
+    """A record failed in a stream application, and the error handler said to fail.
+
+    Attributes:
+        operator: The operator it failed in.
+        topic, partition, offset: The input record; None where it was no record (a punctuation).
+    """
+
+    def __init__(
+        self, message: str, *, operator: str, topic: str | None = None, partition: int = -1, offset: int = -1
+    ) -> None:
+        self.operator = operator
+        self.topic, self.partition, self.offset = topic, partition, offset
+        where = f" (topic {topic}, partition {partition}, offset {offset})" if topic is not None else ""
+        super().__init__(f"operator {operator}: {message}{where}")
+
+
+class NotNow(OttlaError):
+    """A handler cannot take its record yet: the record waits, and is handed over again. No attempt is counted, nothing
+    is dead-lettered, however often it happens.
+
+    Attributes:
+        wait_s: Seconds until it is worth another try.
+    """
+
+    def __init__(self, message: str, *, wait_s: float) -> None:
+        self.wait_s = wait_s
+        super().__init__(message)
+
+
+class RequestError(OttlaError):
+    """A request over Kafka got no answer."""
+
+
+class RequestTimeout(RequestError):
+    """Nobody answered in time. The request may have been handled all the same, or may yet be."""
+
+
+class RequestFailed(RequestError):
+    """Whoever handled the request failed for good and answered with that. The message is theirs.
+
+    Attributes:
+        kind: The full name of their exception (`shop.errors.NoSuchOrder`).
+    """
+
+    def __init__(self, message: str, *, kind: str) -> None:
+        self.kind = kind
+        super().__init__(message)
 
 
 class BrokerError(OttlaError):

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ottla.errors import HandlerError, RegistryRejected, RegistryUnavailable
+from ottla.errors import HandlerError, NotNow, RegistryRejected, RegistryUnavailable
 from ottla.kafka.record import Message
 from ottla.listeners.burial import DeadLetters
 from ottla.listeners.context import Context
@@ -152,7 +152,7 @@ class RecordProcessor:
         started = time.perf_counter()
         try:
             arguments = ([one.event for one in batch], [one.context for one in batch])
-            answers = yield Call(listener.call, arguments, is_async=listener.is_async)
+            answers = yield from _when_it_may(listener, arguments)
             prepared = []
             for one, answer in zip(batch, _answer_each(answers, len(batch), listener), strict=True):
                 prepared.append((yield from self._publishing.prepare(answer, one.context, listener.name)))
@@ -182,6 +182,9 @@ class RecordProcessor:
 
     def _failed(self, error: Exception, one: Delivery) -> Way:
         """Waits for the next attempt, or raises `error` again if there is none."""
+        if isinstance(error, NotNow):
+            yield Sleep(error.wait_s)
+            return
         context, retry, handler = one.context, one.listener.retry, one.listener.name
         self._observer.failed(context.topic, handler)
         wait = retry.again_in(error, context.attempt)
@@ -207,6 +210,14 @@ class RecordProcessor:
     def close(self) -> None:
         """Gives up what still waits to be sent again."""
         self._dead_letters.close()
+
+
+def _when_it_may(listener: Listener, arguments: tuple[Any, ...]) -> Generator[Call | Sleep, Any, Any]:
+    while True:
+        try:
+            return (yield Call(listener.call, arguments, is_async=listener.is_async))
+        except NotNow as error:
+            yield Sleep(error.wait_s)
 
 
 def _answer_each(answers: Any, records: int, listener: Listener) -> list[Any]:
