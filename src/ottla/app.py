@@ -30,6 +30,7 @@ from ottla.listeners.deadletter import dead_letter_topic
 from ottla.listeners.declaration import Listener, declare
 from ottla.listeners.dispatch import Dispatcher
 from ottla.listeners.exactly_once import ExactlyOnce
+from ottla.listeners.naming import named_events, named_listeners
 from ottla.listeners.order import Order, per_partition
 from ottla.listeners.outputs import Outputs
 from ottla.listeners.publisher import Failed, Publisher, Transaction
@@ -368,6 +369,8 @@ class App(AppPatterns):
             format=settings.serde.format,
             strategy=settings.serde.subject_strategy,
         )
+        self._listeners = named_listeners(self._listeners, settings.kafka)
+        self._events = named_events(self._events, settings.kafka)
         for event in self.events:
             serializer.schema_text(event.cls)  # A field without a schema is told now, not with the first record.
         for hook in self._starting:
@@ -411,7 +414,7 @@ class App(AppPatterns):
         loop = asyncio.get_running_loop()
         dead_letters = DeadLetters(
             service=self.name,
-            group=self.name,
+            group=self.settings.kafka.named(self.name),
             producer=producer,
             observer=self.metrics,
             conditions=self.health,

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from ottla import Settings
-from ottla.cli.config import HIDDEN, help_of, hide, variable
-from ottla.settings import load_settings
+from ottla.cli.config import help_of, variable
+from ottla.settings import HIDDEN, hide, load_settings
 from tests.cli.conftest import Ottla
 
 TOML = """
@@ -93,6 +93,20 @@ def test_a_private_key_is_hidden_wherever_it_stands() -> None:
     assert hide("kafka.properties.sasl.oauthbearer.token.endpoint.url", "https://idp/token") == "https://idp/token"
 
 
+BESIDE = {
+    # What a setting needs beside it, to fit.
+    "sasl_ssl": {"OTTLA_KAFKA__SECURITY_PROTOCOL": "sasl_ssl"},
+    "plain": {
+        "OTTLA_KAFKA__SASL_MECHANISM": "PLAIN",
+        "OTTLA_KAFKA__SASL_USERNAME": "ann",
+        "OTTLA_KAFKA__SASL_PASSWORD": "p",
+    },
+    "oauth": {"OTTLA_KAFKA__SASL_MECHANISM": "OAUTHBEARER", "OTTLA_KAFKA__SASL_TOKEN": "tokens:fetch"},
+}
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"
+KEY = "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"
+
+
 def test_every_setting_has_a_help_text_and_a_variable_that_sets_it() -> None:
     def leaves(kind: type, path: str) -> list[tuple[str, msgspec.structs.FieldInfo]]:
         found = []
@@ -105,13 +119,31 @@ def test_every_setting_has_a_help_text_and_a_variable_that_sets_it() -> None:
 
     for name, field in leaves(Settings, ""):
         assert help_of(name), name
-        choices = typing.get_args(field.type) if typing.get_origin(field.type) is typing.Literal else ("text",)
+        kinds = [field.type, *typing.get_args(field.type)]
+        choices = next((typing.get_args(kind) for kind in kinds if typing.get_origin(kind) is typing.Literal), ["text"])
         value = "false" if field.type is bool else str(choices[-1])
-        numbers = ("s", "bytes", "records", "max", "threads", "partitions", "replication", "replicas")
-        if name.rpartition("_")[2] in numbers:
+        if name.rpartition("_")[2] in (
+            "s",
+            "bytes",
+            "records",
+            "max",
+            "threads",
+            "partitions",
+            "replication",
+            "replicas",
+        ):
             value = "7"
         value = "7" if name == "http.port" else value
-        node = load_settings(environ={variable(name): value})
+        beside: dict[str, str] = {}
+        if name.startswith("kafka.s"):
+            beside = BESIDE["sasl_ssl"] | BESIDE["oauth" if "token" in name or "mechanism" in name else "plain"]
+            value = {"sasl_token": "tokens:fetch", "ssl_ca": CERTIFICATE, "ssl_certificate": CERTIFICATE + KEY}.get(
+                name.removeprefix("kafka."), value
+            )
+            if name in ("kafka.ssl_key", "kafka.ssl_key_password"):
+                beside |= {"OTTLA_KAFKA__SSL_CERTIFICATE": CERTIFICATE, "OTTLA_KAFKA__SSL_KEY": KEY}
+                value = KEY if name == "kafka.ssl_key" else value
+        node = load_settings(environ=beside | {variable(name): value})
         for step in name.split("."):
             node = getattr(node, step)
-        assert str(node).lower() in (value, f"{value}.0"), name
+        assert str(node).lower() in (value.lower(), f"{value}.0"), name

@@ -54,7 +54,7 @@ def test_the_service_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
 def test_every_setting_of_a_listener_is_described() -> None:
     from ottla import KafkaSettings, ListenerSettings
 
-    page = (ROOT / "docs/listeners.md").read_text("utf-8")
+    page = (ROOT / "docs/configuration.md").read_text("utf-8")
     undocumented = [
         name for kind in (KafkaSettings, ListenerSettings) for name in kind.__struct_fields__ if name not in page
     ]

@@ -17,12 +17,6 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Show the settings in force and where they come from."
 )
 
-HIDDEN = "(hidden)"
-_SECRET = re.compile(
-    r"password|secret|token(?!\.endpoint)|basic_auth|basic\.auth|jaas|ssl\.key\.(pem|location\.password)|\.key\.pem$"
-)
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
-
 
 @app.command()
 def show(
@@ -35,6 +29,7 @@ def show(
     JSON: {"settings": [{"name", "value", "source"}]}.
     """
     from ottla.cli.output import print_json, print_table
+    from ottla.settings import hide
 
     rows = [
         {"name": name, "value": hide(name, given[-1].value), "source": given[-1].source}
@@ -60,6 +55,7 @@ def explain(
     """
     from ottla.cli.output import print_json
     from ottla.errors import ConfigurationError
+    from ottla.settings import hide
 
     found = _origins(bootstrap)
     given = found.get(setting)
@@ -92,17 +88,6 @@ def _origins(bootstrap: str | None) -> dict[str, list[Given]]:
     overrides = {"kafka": {"bootstrap_servers": bootstrap}} if bootstrap is not None else None
     load_settings(overrides)  # says what is wrong with them, before anything is shown
     return origins(overrides)
-
-
-def hide(name: str, value: Any) -> Any:
-    """The value, unless it is a secret; of an address with credentials, the address."""
-    if value is None or value == "":
-        return value
-    if _SECRET.search(name.lower()):
-        return HIDDEN
-    if isinstance(value, str):
-        return HIDDEN if "PRIVATE KEY" in value else _CREDENTIALS.sub(HIDDEN, value)
-    return value
 
 
 def variable(setting: str) -> str:

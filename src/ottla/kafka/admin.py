@@ -10,7 +10,7 @@ import msgspec
 from confluent_kafka import admin as untyped_admin
 
 from ottla.errors import BrokerUnavailable, KafkaError
-from ottla.kafka.config import client_config
+from ottla.kafka.config import open_client
 from ottla.settings import KafkaSettings
 
 rd = cast(Any, untyped_admin)  # the library's admin module exports its names without types
@@ -79,7 +79,7 @@ class Admin:
     def __init__(self, settings: KafkaSettings, *, timeout_s: float = 10.0) -> None:
         self._settings = settings
         self._timeout_s = timeout_s
-        self._client = rd.AdminClient(client_config(settings, error_cb=lambda _error: None))
+        self._client = open_client(rd.AdminClient, settings, error_cb=lambda _error: None)
 
     def topics(self, *, internal: bool = False) -> dict[str, int]:
         """Name to partition count. Topics whose name begins with two underscores only if `internal`."""

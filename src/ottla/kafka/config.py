@@ -1,13 +1,20 @@
-"""librdkafka configuration: Ottla's own choices, then whatever the user sets."""
+"""librdkafka configuration: Ottla's own choices, the settings of TLS and SASL, then whatever the user sets."""
 
 from __future__ import annotations
 
 import logging
 import re
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import confluent_kafka
+
+from ottla.errors import ConfigurationError
+from ottla.kafka.security import security_config
 from ottla.settings import KafkaSettings
+
+Client = TypeVar("Client")
 
 # Options that are not librdkafka's but its Python binding's: their underscores stay.
 PYTHON_OPTIONS = frozenset({"error_cb", "oauth_cb", "on_commit", "on_delivery", "stats_cb", "throttle_cb"})
@@ -51,6 +58,9 @@ def client_config(settings: KafkaSettings, **chosen: Any) -> dict[str, Any]:
     Args:
         settings: Where the brokers are, and the user's own librdkafka properties.
         chosen: Properties with underscores for dots (`linger_ms=5`).
+
+    Raises:
+        ConfigurationError: The settings of TLS and SASL do not fit together. The message lists every fault.
     """
     config: dict[str, Any] = {
         "bootstrap.servers": settings.bootstrap_servers,
@@ -62,5 +72,22 @@ def client_config(settings: KafkaSettings, **chosen: Any) -> dict[str, Any]:
     for name, value in chosen.items():
         if value is not None:
             config[name if name in PYTHON_OPTIONS else name.replace("_", ".")] = value
+    config.update(security_config(settings))
     config.update(settings.properties)
     return config
+
+
+def open_client(kind: Callable[[dict[str, Any]], Client], settings: KafkaSettings, **chosen: Any) -> Client:
+    """A client of the library with this configuration.
+
+    Raises:
+        ConfigurationError: The library does not take it: an unknown property, or a certificate it cannot read.
+    """
+    config = client_config(settings, **chosen)
+    try:
+        return kind(config)
+    except confluent_kafka.KafkaException as error:
+        raise ConfigurationError(
+            f"librdkafka does not take this configuration: {error.args[0].str()}. `ottla config show` lists the "
+            f"kafka settings in force; librdkafka's own names are those in kafka.properties"
+        ) from None

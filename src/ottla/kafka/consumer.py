@@ -7,7 +7,7 @@ from typing import Any
 
 import confluent_kafka
 
-from ottla.kafka.config import client_config
+from ottla.kafka.config import open_client
 from ottla.settings import KafkaSettings, ListenerSettings
 
 TopicPartition = confluent_kafka.TopicPartition
@@ -27,32 +27,31 @@ def group_consumer(
     Args:
         settings: Where the brokers are.
         listener: Timeouts and sizes.
-        group: The consumer group.
+        group: The consumer group; `kafka.prefix` goes before it.
         client_id: Shown by the broker's tools.
         on_commit: Called on the polling thread after each asynchronous commit with (error or None, partitions).
         on_error: Called on the polling thread with client-level errors (broker away and the like).
     """
-    return confluent_kafka.Consumer(
-        client_config(
-            settings,
-            group_id=group,
-            client_id=client_id,
-            enable_auto_commit=False,
-            enable_auto_offset_store=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            **_membership(settings, listener),
-            max_poll_interval_ms=int(max(listener.max_poll_interval_s, listener.session_timeout_s) * 1000),
-            fetch_min_bytes=listener.fetch_min_bytes,
-            fetch_wait_max_ms=int(listener.fetch_wait_s * 1000),
-            # librdkafka's default of one second cuts a fast consumer to an eighth: once its queue is full it does not
-            # look again for that long.
-            fetch_queue_backoff_ms=5,
-            queued_max_messages_kbytes=16384,
-            topic_metadata_refresh_interval_ms=30_000,
-            on_commit=on_commit,
-            error_cb=on_error,
-        )
+    return open_client(
+        confluent_kafka.Consumer,
+        settings,
+        group_id=settings.named(group),
+        client_id=client_id,
+        enable_auto_commit=False,
+        enable_auto_offset_store=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        **_membership(settings, listener),
+        max_poll_interval_ms=int(max(listener.max_poll_interval_s, listener.session_timeout_s) * 1000),
+        fetch_min_bytes=listener.fetch_min_bytes,
+        fetch_wait_max_ms=int(listener.fetch_wait_s * 1000),
+        # librdkafka's default of one second cuts a fast consumer to an eighth: once its queue is full it does not
+        # look again for that long.
+        fetch_queue_backoff_ms=5,
+        queued_max_messages_kbytes=16384,
+        topic_metadata_refresh_interval_ms=30_000,
+        on_commit=on_commit,
+        error_cb=on_error,
     )
 
 

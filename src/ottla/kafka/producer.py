@@ -12,7 +12,7 @@ from typing import Any, cast
 import confluent_kafka
 
 from ottla.errors import PublishError
-from ottla.kafka.config import client_config
+from ottla.kafka.config import open_client
 from ottla.kafka.record import RecordMetadata
 from ottla.settings import KafkaSettings
 
@@ -49,7 +49,7 @@ class Producer:
             "error_cb": self._on_error,
         }
         self._timeout_s = settings.publish_timeout_s
-        self._producer = confluent_kafka.Producer(client_config(settings, **(chosen | overrides)))
+        self._producer = open_client(confluent_kafka.Producer, settings, **(chosen | overrides))
         self._settled: list[tuple[asyncio.Future[RecordMetadata], RecordMetadata | PublishError]] = []
         self._running = True
         self.fatal: str | None = None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import confluent_kafka
 
 from ottla.errors import BrokerUnavailable, KafkaError
-from ottla.kafka.config import client_config
+from ottla.kafka.config import open_client
 from ottla.kafka.record import Record
 from ottla.settings import KafkaSettings
 
@@ -33,18 +33,17 @@ class TopicReader:
     ) -> None:
         self.topic = topic
         self._timeout_s = timeout_s
-        self._consumer = confluent_kafka.Consumer(
-            client_config(
-                settings,
-                group_id=f"ottla-reader-{uuid.uuid4()}",
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                isolation_level="read_committed",
-                allow_auto_create_topics=False,
-                enable_partition_eof=True,
-                fetch_queue_backoff_ms=5,
-                fetch_wait_max_ms=100,
-            )
+        self._consumer = open_client(
+            confluent_kafka.Consumer,
+            settings,
+            group_id=settings.named(f"ottla-reader-{uuid.uuid4()}"),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            allow_auto_create_topics=False,
+            enable_partition_eof=True,
+            fetch_queue_backoff_ms=5,
+            fetch_wait_max_ms=100,
         )
         try:
             found = self._consumer.list_topics(topic, timeout=timeout_s).topics[topic]

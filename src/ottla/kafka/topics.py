@@ -25,6 +25,10 @@ class ServiceTopics:
         self._log = log
         self._admin: Admin | None = None
 
+    def named(self, topic: str) -> str:
+        """What a topic is called in the cluster: with `kafka.prefix`."""
+        return self._settings.named(topic)
+
     def ensure(self, topics: Iterable[str], *, companions: Mapping[str, str] | None = None) -> None:
         """Makes sure that `topics` exist.
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import confluent_kafka
 
 from ottla.errors import BrokerUnavailable, KafkaError, ProducerFenced, PublishError, TransactionAborted
-from ottla.kafka.config import client_config
+from ottla.kafka.config import open_client
 from ottla.kafka.producer import Delivered
 from ottla.kafka.record import Headers, RecordMetadata
 from ottla.settings import KafkaSettings
@@ -63,7 +63,7 @@ class TransactionalProducer:
         transaction_timeout_s: float = 60.0,
         **overrides: Any,
     ) -> None:
-        self.transactional_id = transactional_id
+        self.transactional_id = transactional_id = settings.named(transactional_id)
         self._timeout_s = settings.publish_timeout_s
         chosen: dict[str, Any] = {
             "transactional_id": transactional_id,
@@ -76,7 +76,7 @@ class TransactionalProducer:
         if confluent_kafka.libversion()[1] >= REBOOTSTRAPS_SINCE:
             # With the other strategy a step can wait for ever for a broker that died in the middle of it.
             chosen["metadata_recovery_strategy"] = "none"
-        self._producer = confluent_kafka.Producer(client_config(settings, **(chosen | overrides)))
+        self._producer = open_client(confluent_kafka.Producer, settings, **(chosen | overrides))
         self._refusal: Any = None
         self._acknowledged: list[RecordMetadata] | None = None
         self.must_abort = False

@@ -37,6 +37,10 @@ class Outputs:
         self._service = service
         self._source = f"/{service}"
 
+    def topic_of(self, cls: type) -> str:
+        """The topic of an event class, as it is called in the cluster."""
+        return self._topics.named(event_type(cls).topic)
+
     def knows(self, event: Any) -> bool:
         """Whether preparing `event` will not block: the first of its class asks for its topic and its schema's id."""
         return type(event) in self._introduced
@@ -83,12 +87,13 @@ class Outputs:
             correlation_id=correlation_id,
             causation_id=causation_id,
         )
+        topic = self._topics.named(kind.topic)
         if kind.cls not in self._introduced:
-            self._topics.ensure([kind.topic])
+            self._topics.ensure([topic])
         outgoing = Outgoing(
-            topic=kind.topic,
+            topic=topic,
             key=kind.key_of(event) if key is None else key,
-            value=self._serializer.encode(event, kind.topic),
+            value=self._serializer.encode(event, topic),
             headers=[*envelope_headers(envelope, self._content_type(kind.cls)), *(headers or ())],
         )
         self._introduced.add(kind.cls)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ottla.errors import KafkaError, PublishError, TransactionAborted
-from ottla.events import event_type, new_event_id
+from ottla.events import new_event_id
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import Headers, RecordMetadata
 from ottla.kafka.transactions import TransactionalProducer
@@ -116,7 +116,7 @@ class Publisher:
 
     async def tombstone(self, cls: type, key: str, headers: Headers | None) -> RecordMetadata:
         """Writes a record without value. See App.publish_tombstone."""
-        topic = event_type(cls).topic
+        topic = self._outputs.topic_of(cls)
         metadata = await self._producer.publish(topic, None, key=key.encode(), headers=headers)
         self._observer.published(topic)
         return metadata

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 import msgspec
+
+from ottla.settings.secrets import hide
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -12,13 +15,40 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
-class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
+TokenSource = Callable[[], tuple[str, float]]
+"""Gives an OAUTHBEARER token and when it expires, in seconds since the epoch. Called from threads of the clients."""
+
+SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """Some settings that belong together. Secrets are not in its repr."""
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={hide(name, getattr(self, name))!r}" for name in self.__struct_fields__)
+        return f"{type(self).__name__}({shown})"
+
+
+class KafkaSettings(Section, frozen=True, kw_only=True):
     """How to reach Kafka and what to ask of it.
 
     Attributes:
         bootstrap_servers: `host:port`, several with commas.
-        properties: Any librdkafka property for every client (`{"security.protocol": "SASL_SSL"}`); it wins over
-            Ottla's own choice.
+        prefix: Put before the name of every topic, group and transactional id of a service (Heroku's KAFKA_PREFIX).
+        security_protocol: `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`; None leaves it to `kafka.properties`,
+            and so to `plaintext`.
+        sasl_mechanism: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`.
+        sasl_username: Who logs in by PLAIN or SCRAM.
+        sasl_password: The password.
+        sasl_token: Where OAUTHBEARER's tokens come from: a function that gives a token and when it expires (seconds
+            since the epoch), or its place, `MODULE:NAME`. librdkafka's own OIDC goes by `kafka.properties`.
+        ssl_ca: Authorities to trust: a PEM file, or its text; None: those of the system.
+        ssl_certificate: Mutual TLS: the client's certificate (and those that vouch for it): a PEM file, or its text.
+        ssl_key: ... and its key; not needed where it is in the same file or text.
+        ssl_key_password: ... and what opens an encrypted key.
+        ssl_verify_hostname: Whether the broker's certificate must be for the host that was asked for.
+        properties: Any librdkafka property for every client (`{"client.rack": "a"}`); it wins over Ottla's own choice.
         topic_partitions: Partitions of a topic that Ottla creates.
         topic_replication: Replication factor of a topic that Ottla creates; -1 lets the broker choose.
         create_topics: Whether services create the topics they need and do not find.
@@ -26,14 +56,29 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     bootstrap_servers: str = "127.0.0.1:9092"
+    prefix: str = ""
+    security_protocol: SecurityProtocol | None = None
+    sasl_mechanism: SaslMechanism | None = None
+    sasl_username: str | None = None
+    sasl_password: str | None = None
+    sasl_token: Any = None  # TokenSource | str | None; msgspec has no type for functions
+    ssl_ca: str | None = None
+    ssl_certificate: str | None = None
+    ssl_key: str | None = None
+    ssl_key_password: str | None = None
+    ssl_verify_hostname: bool = True
     properties: dict[str, str | int | float | bool] = {}
     topic_partitions: Count = 3
     topic_replication: int = -1
     create_topics: bool = True
     publish_timeout_s: Positive = 30.0
 
+    def named(self, name: str) -> str:
+        """What a topic, group or transactional id is called in the cluster: with the prefix, once."""
+        return name if name.startswith(self.prefix) else self.prefix + name
 
-class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
+
+class RegistrySettings(Section, frozen=True, kw_only=True):
     """The schema registry.
 
     Attributes:
@@ -55,7 +100,7 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: Positive = 5.0
 
 
-class SerdeSettings(msgspec.Struct, frozen=True, kw_only=True):
+class SerdeSettings(Section, frozen=True, kw_only=True):
     """How events are written.
 
     Attributes:
@@ -68,7 +113,7 @@ class SerdeSettings(msgspec.Struct, frozen=True, kw_only=True):
     subject_strategy: Literal["topic-record", "topic", "record"] = "topic-record"
 
 
-class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
+class DatabaseSettings(Section, frozen=True, kw_only=True):
     """The service's own database.
 
     Attributes:
@@ -78,7 +123,7 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
 
 
-class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+class HttpSettings(Section, frozen=True, kw_only=True):
     """Where a service listens for HTTP: its API, health and metrics.
 
     Attributes:
@@ -90,11 +135,14 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     port: Port = 8000
 
 
-class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
+class ListenerSettings(Section, frozen=True, kw_only=True):
     """How records are taken from Kafka.
 
     Attributes:
         commit_interval_s: Offsets of finished records are committed at least this often.
+        stuck_after_s: /health/ready says so when a record has been in hand, a partition with records to handle has
+            not moved, a commit or a publish has had no answer, or the event loop has been blocked, for so long. Raise
+            it where handlers may take longer.
         fetch_min_bytes, fetch_wait_s: The broker answers a fetch when so many bytes have arrived, or after so long
             (Kafka's fetch.min.bytes and fetch.max.wait.ms). The defaults give each record at once; larger values
             trade that for fewer, larger batches, which cost everybody much less.
@@ -111,6 +159,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     commit_interval_s: Seconds = 0.5
+    stuck_after_s: Positive = 8.0
     fetch_min_bytes: Count = 1
     fetch_wait_s: Seconds = 0.5
     batch_records: Count = 1000
@@ -124,7 +173,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     transaction_timeout_s: Positive = 10.0
 
 
-class StreamsSettings(msgspec.Struct, frozen=True, kw_only=True):
+class StreamsSettings(Section, frozen=True, kw_only=True):
     """How stream applications run. Names are Kafka Streams', where it has one.
 
     Attributes:
@@ -168,7 +217,29 @@ class StreamsSettings(msgspec.Struct, frozen=True, kw_only=True):
     advertised: str | None = None
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class LoggingSettings(Section, frozen=True, kw_only=True):
+    """Log lines of a service that `ottla run` serves (elsewhere: `ottla.configure_logging(name, settings.logging)`).
+
+    Attributes:
+        format: `text`, lines for people, or `json`, an object per line with the record in hand for programs.
+        level: Least level to log: `debug`, `info`, `warning` or `error`.
+    """
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class TracingSettings(Section, frozen=True, kw_only=True):
+    """OpenTelemetry spans, where a tracer provider is set up before the app starts.
+
+    Attributes:
+        enabled: Whether to make spans at all.
+    """
+
+    enabled: bool = True
+
+
+class Settings(Section, frozen=True, kw_only=True):
     """Everything that can be configured. Built by `load_settings`, or by hand in a test.
 
     Attributes:
@@ -184,3 +255,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http: HttpSettings = HttpSettings()
     listener: ListenerSettings = ListenerSettings()
     streams: StreamsSettings = StreamsSettings()
+    logging: LoggingSettings = LoggingSettings()
+    tracing: TracingSettings = TracingSettings()

@@ -1,7 +1,8 @@
 """Where configuration comes from and how it merges.
 
-Sources, strongest first: arguments given in code, environment variables, the `.env` file, `ottla.toml` (first what
-stands under `[profiles.NAME]` for the profile in force, then the rest), what the profile itself implies, defaults.
+Sources, strongest first: arguments given in code, environment variables, the `.env` file, what Heroku's variables
+(`KAFKA_URL` and its companions) say, `ottla.toml` (first what stands under `[profiles.NAME]` for the profile in force,
+then the rest), what the profile itself implies, defaults.
 An environment variable names its place in the tree with two underscores: `OTTLA_KAFKA__BOOTSTRAP_SERVERS` is
 `kafka.bootstrap_servers`; a librdkafka property has dots where the variable has single underscores:
 `OTTLA_KAFKA__PROPERTIES__LINGER_MS` is `linger.ms`.
@@ -15,12 +16,16 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
 from ottla.errors import ConfigurationError
+from ottla.settings.heroku import SOURCE as HEROKU
+from ottla.settings.heroku import from_heroku
 from ottla.settings.kinds import Settings
+from ottla.settings.secrets import hide
+from ottla.settings.security import security_faults
 
 PREFIX = "OTTLA_"
 
@@ -59,6 +64,7 @@ def load_settings(
     """
     faults: list[str] = []
     merged = _merge(Settings, _sources(overrides, directory, environ, faults), "", faults)
+    faults.extend(security_faults(merged.kafka))
     if faults:
         raise ConfigurationError("configuration is not usable:\n" + "\n".join(f"  - {fault}" for fault in faults))
     settings: Settings = merged
@@ -107,9 +113,11 @@ def _sources(
     folder = directory or Path.cwd()
     toml = _from_toml(folder / "ottla.toml", faults)
     profiles = toml.pop(PROFILES, {})
+    file, environment = _dotenv(folder / ".env"), os.environ if environ is None else environ
     stronger = [
-        (".env", _from_variables(_dotenv(folder / ".env"))),
-        ("environment", _from_variables(os.environ if environ is None else environ)),
+        (HEROKU, from_heroku({**file, **environment}, faults)),
+        (".env", _from_variables(file)),
+        ("environment", _from_variables(environment)),
         ("arguments", dict(overrides or {})),
     ]
     profile = next((tree["profile"] for _, tree in reversed([("", toml), *stronger]) if "profile" in tree), "dev")
@@ -198,7 +206,7 @@ def _merge(kind: type[Any], sources: list[tuple[str, dict[str, Any]]], path: str
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
             branches = [(source, value) for source, value in given if isinstance(value, Mapping)]
             faults.extend(
-                f"{place} from {source}: expected a table of settings, got {value!r}"
+                f"{place} from {source}: expected a table of settings, got {hide(place, value)!r}"
                 for source, value in given
                 if not isinstance(value, Mapping)
             )
@@ -209,14 +217,14 @@ def _merge(kind: type[Any], sources: list[tuple[str, dict[str, Any]]], path: str
                 if isinstance(value, Mapping):
                     merged.update(value)
                 else:
-                    faults.append(f"{place} from {source}: expected a table of librdkafka properties, got {value!r}")
+                    faults.append(f"{place} from {source}: expected a table of properties, got {type(value).__name__}")
             values[name] = merged
         else:
             source, value = given[-1]
             try:
-                values[name] = msgspec.convert(value, field.type, strict=False)
+                values[name] = msgspec.convert(_as_spelt(value, field.type), field.type, strict=False)
             except msgspec.ValidationError as error:
-                faults.append(f"{place} from {source}: {error} (got {value!r})")
+                faults.append(f"{place} from {source}: {error} (got {hide(place, value)!r})")
     for source, tree in sources:
         faults.extend(
             f"{path}{name} from {source}: there is no such setting; known here: {', '.join(sorted(fields))}"
@@ -224,3 +232,11 @@ def _merge(kind: type[Any], sources: list[tuple[str, dict[str, Any]]], path: str
             if name not in fields
         )
     return kind(**values)
+
+
+def _as_spelt(value: Any, kind: Any) -> Any:
+    """A choice as its setting spells it: Kafka writes SASL_SSL, librdkafka sasl_ssl."""
+    choices = [choice for one in (kind, *get_args(kind)) if get_origin(one) is Literal for choice in get_args(one)]
+    if isinstance(value, str):
+        return next((choice for choice in choices if choice.lower() == value.lower()), value)
+    return value
