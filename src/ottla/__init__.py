@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from ottla.errors import EncodeError as EncodeError
     from ottla.errors import EventDefinitionError as EventDefinitionError
     from ottla.errors import HandlerError as HandlerError
+    from ottla.errors import NotNow as NotNow
     from ottla.errors import OttlaError as OttlaError
     from ottla.errors import PublishError as PublishError
     from ottla.errors import RegistryRejected as RegistryRejected
     from ottla.errors import RegistryUnavailable as RegistryUnavailable
+    from ottla.errors import RequestError as RequestError
+    from ottla.errors import RequestFailed as RequestFailed
+    from ottla.errors import RequestTimeout as RequestTimeout
     from ottla.events import Envelope as Envelope
     from ottla.events import derived_event_id as derived_event_id
     from ottla.events import event as event
@@ -44,6 +48,13 @@ if TYPE_CHECKING:
     from ottla.listeners.retry import Retry as Retry
     from ottla.listeners.retry import exponential as exponential
     from ottla.listeners.retry import fixed as fixed
+    from ottla.middleware.call_log import CallLog as CallLog
+    from ottla.middleware.call_metrics import CallMetrics as CallMetrics
+    from ottla.middleware.circuit_breaker import CircuitBreaker as CircuitBreaker
+    from ottla.middleware.hook import HandlerCall as HandlerCall
+    from ottla.middleware.run_twice import RunTwice as RunTwice
+    from ottla.middleware.throttle import Throttle as Throttle
+    from ottla.middleware.timeout import Timeout as Timeout
     from ottla.registry.client import RegistryClient as RegistryClient
     from ottla.serde.deserializer import Deserializer as Deserializer
     from ottla.settings import DatabaseSettings as DatabaseSettings
@@ -65,6 +76,14 @@ _HOMES = {
     "per_key": "listeners.order",
     "per_partition": "listeners.order",
     "unordered": "listeners.order",
+    # around handlers
+    "CallLog": "middleware.call_log",
+    "CallMetrics": "middleware.call_metrics",
+    "CircuitBreaker": "middleware.circuit_breaker",
+    "HandlerCall": "middleware.hook",
+    "RunTwice": "middleware.run_twice",
+    "Throttle": "middleware.throttle",
+    "Timeout": "middleware.timeout",
     # events
     "Envelope": "events",
     "derived_event_id": "events",
@@ -99,10 +118,14 @@ _HOMES = {
     "EncodeError": "errors",
     "EventDefinitionError": "errors",
     "HandlerError": "errors",
+    "NotNow": "errors",
     "OttlaError": "errors",
     "PublishError": "errors",
     "RegistryRejected": "errors",
     "RegistryUnavailable": "errors",
+    "RequestError": "errors",
+    "RequestFailed": "errors",
+    "RequestTimeout": "errors",
 }
 
 __all__ = ["__version__", *_HOMES]
