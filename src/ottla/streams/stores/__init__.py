@@ -1,0 +1,1 @@
+"""State stores: encodings over one ordered map of bytes."""

@@ -1,0 +1,1 @@
+"""What a stream application does, as data: operators, stores, topics, and how they hang together."""
