@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
-from ottla.app_patterns import AppPatterns
+from ottla.app_patterns import AppPatterns, make_serializer
 from ottla.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -25,20 +25,17 @@ from ottla.kafka.producer import Producer
 from ottla.kafka.record import RecordMetadata
 from ottla.kafka.topics import ServiceTopics
 from ottla.kafka.transactions import TransactionalProducer
-from ottla.listeners.burial import DeadLetters
+from ottla.listeners.agreement import RetryPlan
+from ottla.listeners.assembly import make_runner
 from ottla.listeners.deadletter import dead_letter_topic
 from ottla.listeners.declaration import Listener, declare
-from ottla.listeners.dispatch import Dispatcher
-from ottla.listeners.exactly_once import ExactlyOnce
 from ottla.listeners.naming import named_events, named_listeners
 from ottla.listeners.order import Order, per_partition
 from ottla.listeners.outputs import Outputs
 from ottla.listeners.publisher import Failed, Publisher, Transaction
-from ottla.listeners.publishing import Publishing
-from ottla.listeners.record import UNDECODED, RecordProcessor
+from ottla.listeners.record import UNDECODED
 from ottla.listeners.retry import Retry
-from ottla.listeners.runner import ListenerRunner, exact_topics
-from ottla.listeners.transaction import OpenTransaction
+from ottla.listeners.runner import ListenerRunner
 from ottla.middleware.hook import Middleware, around
 from ottla.observability.health import Health
 from ottla.observability.metrics import Metrics
@@ -46,7 +43,6 @@ from ottla.observability.routes import routes
 from ottla.patterns.part import Part, Surroundings
 from ottla.registry.client import client_for
 from ottla.serde.deserializer import Deserializer
-from ottla.serde.serializer import Serializer
 from ottla.settings import Settings, load_settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -363,19 +359,15 @@ class App(AppPatterns):
     async def _start(self) -> None:
         settings = self.settings
         registry = client_for(settings.registry)
-        serializer = Serializer(
-            registry,
-            auto_register=settings.registry.auto_register,
-            format=settings.serde.format,
-            strategy=settings.serde.subject_strategy,
-        )
+        serializer = make_serializer(settings, registry)
         self._listeners = named_listeners(self._listeners, settings.kafka)
         self._events = named_events(self._events, settings.kafka)
         for event in self.events:
             serializer.schema_text(event.cls)  # A field without a schema is told now, not with the first record.
         for hook in self._starting:
             await _run(hook)
-        producer = self._producer = Producer(settings.kafka, client_id=self.name)
+        # Its first token may take a while, where brokers want one.
+        producer = self._producer = await asyncio.to_thread(Producer, settings.kafka, client_id=self.name)
         self._topics = ServiceTopics(settings.kafka, self._log)
         self._outputs = Outputs(serializer, self._topics, self.name)
         self._publisher = Publisher(
@@ -404,85 +396,25 @@ class App(AppPatterns):
         self.health.raise_condition("start", "starting")
         if self._listeners:
             try:
-                self._runner = self._make_runner(settings, producer, deserializer)
+                self._runner = make_runner(
+                    service=self.name,
+                    settings=settings,
+                    listeners=self._listeners,
+                    events=self._events,
+                    deserializer=deserializer,
+                    outputs=self._outputs,
+                    producer=producer,
+                    observer=self.metrics,
+                    conditions=self.health,
+                    log=self._log,
+                )
             except ConfigurationError:
                 producer.close(0)
                 raise
-
-    def _make_runner(self, settings: Settings, producer: Producer, deserializer: Deserializer) -> ListenerRunner:
-        assert self._outputs is not None
-        loop = asyncio.get_running_loop()
-        dead_letters = DeadLetters(
-            service=self.name,
-            group=self.settings.kafka.named(self.name),
-            producer=producer,
-            observer=self.metrics,
-            conditions=self.health,
-            loop=loop,
-        )
-        dispatcher = Dispatcher(self._listeners, self._events, deserializer)
-        outputs = self._outputs
-
-        def way(transaction: OpenTransaction | None) -> RecordProcessor:
-            publishing = Publishing(
-                outputs=outputs,
-                producer=producer,
-                dead_letters=dead_letters,
-                observer=self.metrics,
-                conditions=self.health,
-                loop=loop,
-                log=self._log,
-                transaction=transaction,
-            )
-            return RecordProcessor(
-                service=self.name,
-                dispatcher=dispatcher,
-                publishing=publishing,
-                dead_letters=dead_letters,
-                observer=self.metrics,
-                conditions=self.health,
-                transaction=transaction,
-            )
-
-        exactly_once = self._make_exactly_once(settings) if exact_topics(self._listeners) else None
-        runner = ListenerRunner(
-            service=self.name,
-            settings=settings,
-            listeners=self._listeners,
-            processor=way(None),
-            producer=producer,
-            observer=self.metrics,
-            conditions=self.health,
-            exactly_once=exactly_once,
-            transactional=way(exactly_once.transaction) if exactly_once else None,
-        )
-        for listener in self._listeners:
-            for topic in listener.topics:
-                self.metrics.expect(topic, listener.name)
-                self.metrics.expect(topic, UNDECODED)
-        return runner
-
-    def _make_exactly_once(self, settings: Settings) -> ExactlyOnce:
-        limits = settings.listener
-        # Each member has an id of its own: members that were replaced are fenced by the group's generation (KIP-447).
-        transactional_id = f"{self.name}-{new_event_id()}"
-
-        def open_producer() -> TransactionalProducer:
-            return TransactionalProducer(
-                settings.kafka,
-                transactional_id,
-                transaction_timeout_s=limits.transaction_timeout_s,
-                client_id=self.name,
-            )
-
-        return ExactlyOnce(
-            OpenTransaction(open_producer, self.metrics),
-            conditions=self.health,
-            log=self._log,
-            interval_s=limits.transaction_interval_s,
-            records_max=limits.transaction_records_max,
-            drain_s=limits.drain_timeout_s,
-        )
+            for listener in self._listeners:
+                for topic in listener.topics:
+                    self.metrics.expect(topic, listener.name)
+                    self.metrics.expect(topic, UNDECODED)
 
     def _watch(self) -> None:
         """Lets health and metrics look at the run there is: once, for an app may run again."""
@@ -511,7 +443,9 @@ class App(AppPatterns):
         # A dead letter goes to the partition of the same number.
         graves = {dead_letter_topic(topic): topic for topic in listened}
         self.health.raise_condition("start", f"waiting for the broker at {self.settings.kafka.bootstrap_servers}")
-        await self._until_done("broker", lambda: self._topics.ensure(topics, companions=graves))
+        plan = RetryPlan(self._listeners)
+        twins = {name: topic for name, (topic, _) in plan.levels.items()}
+        await self._until_done("broker", lambda: self._topics.ensure(topics, companions=graves, twins=twins))
         self.health.raise_condition("start", f"waiting for the schema registry at {self.settings.registry.url}")
         await self._until_done("schema registry", self._registry.ping)
         for part in self._parts:

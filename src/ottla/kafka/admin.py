@@ -13,6 +13,9 @@ from ottla.errors import BrokerUnavailable, KafkaError
 from ottla.kafka.config import open_client
 from ottla.settings import KafkaSettings
 
+TURNED_AWAY = frozenset({"_AUTHENTICATION", "_SSL"})
+"""Why a broker that is there does not let us in. The client library goes on trying, and times out."""
+
 rd = cast(Any, untyped_admin)  # the library's admin module exports its names without types
 
 
@@ -79,7 +82,8 @@ class Admin:
     def __init__(self, settings: KafkaSettings, *, timeout_s: float = 10.0) -> None:
         self._settings = settings
         self._timeout_s = timeout_s
-        self._client = open_client(rd.AdminClient, settings, error_cb=lambda _error: None)
+        self._turned_away: str | None = None
+        self._client = open_client(rd.AdminClient, settings, error_cb=self._on_error)
 
     def topics(self, *, internal: bool = False) -> dict[str, int]:
         """Name to partition count. Topics whose name begins with two underscores only if `internal`."""
@@ -124,6 +128,10 @@ class Admin:
                 if error.args[0].code() != confluent_kafka.KafkaError.TOPIC_ALREADY_EXISTS:
                     raise self._failure(f"topic {name} could not be created", error) from error
         return created
+
+    def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The offset after the last record of each (topic, partition), committed or not."""
+        return self._offsets(dict.fromkeys(places, rd.OffsetSpec.latest()))
 
     def create_topic(self, name: str, partitions: int, *, config: Mapping[str, str] | None = None) -> None:
         """Creates one topic; an existing one is a KafkaError."""
@@ -175,6 +183,18 @@ class Admin:
         return self._offsets(
             {(name, p): rd.OffsetSpec.latest() for name in topics if name in known for p in range(known[name])}
         )
+
+    def bounds(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, int]]:
+        """(topic, partition) to its first offset and the offset after its last record, committed or not."""
+        wanted = list(places)
+        earliest = self._offsets({place: rd.OffsetSpec.earliest() for place in wanted})
+        latest = self._offsets({place: rd.OffsetSpec.latest() for place in wanted})
+        return {place: (earliest[place], latest[place]) for place in wanted}
+
+    def add_partitions(self, topic: str, total: int) -> None:
+        """Gives a topic `total` partitions, more than it has."""
+        results = self._client.create_partitions([rd.NewPartitions(topic, total)], request_timeout=self._timeout_s)
+        self._wait(results, "given more partitions")
 
     def groups(self) -> dict[str, str]:
         """Consumer group to its state (`STABLE`, `EMPTY`, ...)."""
@@ -266,6 +286,10 @@ class Admin:
                 raise self._failure(f"{name} could not be {done}", error) from error
         return answers
 
+    def _on_error(self, error: Any) -> None:
+        if error.name() in TURNED_AWAY:
+            self._turned_away = error.str()
+
     def _failure(self, what: str, error: confluent_kafka.KafkaException) -> KafkaError:
         cause = error.args[0]
         away = {
@@ -275,6 +299,13 @@ class Admin:
             confluent_kafka.KafkaError._RESOLVE,
         }
         if cause.code() in away:
+            self._client.poll(0)  # What it met meanwhile.
+            if self._turned_away is not None:
+                reason, self._turned_away = self._turned_away, None
+                return BrokerUnavailable(
+                    f"{what}: the broker at {self._settings.bootstrap_servers} turns us away: {reason}. "
+                    f"See kafka.security_protocol, sasl_... and ssl_... in `ottla config show`"
+                )
             return BrokerUnavailable(
                 f"{what}: no broker answered at {self._settings.bootstrap_servers} within {self._timeout_s:g} s. "
                 f"Is it running? The address is the setting kafka.bootstrap_servers (-b on the command line)."

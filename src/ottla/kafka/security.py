@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ottla.errors import ConfigurationError
+from ottla.errors import BrokerUnavailable, ConfigurationError
 from ottla.settings import KafkaSettings, TokenSource, is_pem, key_of, security_faults, text_of
 
 log = logging.getLogger("ottla.kafka")
@@ -20,6 +20,7 @@ def security_config(settings: KafkaSettings) -> dict[str, Any]:
 
     Raises:
         ConfigurationError: They do not fit together. The message lists every fault.
+        BrokerUnavailable: There is no OAUTHBEARER token.
     """
     faults = security_faults(settings)
     if faults:
@@ -44,18 +45,33 @@ def security_config(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def _token_callback(given: TokenSource | str) -> Callable[[str], tuple[str, float]]:
-    """What the client library calls for a token. One that cannot be had is told, and asked for again."""
+    """What the client library calls for a token. One that cannot be had later is told, and asked for again.
+
+    The first token is fetched here: the library would wait ten seconds for it, and then not say why.
+    """
     source = _found(given) if isinstance(given, str) else given
+    try:
+        first = [source()]
+    except Exception as error:
+        raise BrokerUnavailable(
+            f"no OAUTHBEARER token: kafka.sasl_token raised {_kind(error)}, and without one no broker lets us in"
+        ) from error
 
     def token(_config: str) -> tuple[str, float]:
+        if first:
+            return first.pop()
         try:
             return source()
         except Exception as error:
             # Not its text: whoever issues tokens may put secrets there.
-            log.error("no OAUTHBEARER token: kafka.sasl_token raised %s", type(error).__name__, exc_info=False)
+            log.error("no OAUTHBEARER token, asking again in 10 s: kafka.sasl_token raised %s", _kind(error))
             raise
 
     return token
+
+
+def _kind(error: Exception) -> str:
+    return type(error).__name__
 
 
 def _found(place: str) -> TokenSource:
