@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "broker": {"errors"},
     "processes": {"errors", "settings"},
     "testing": {"errors", "processes", "serde", "streams"},
-    "app_patterns": {"errors", "patterns"},
+    "app_patterns": {"errors", "kafka", "listeners", "observability", "patterns", "registry", "serde", "settings"},
     "app": {
         "app_patterns", "errors", "events", "kafka", "listeners", "middleware", "observability", "patterns",
         "registry", "serde", "settings",

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ottla.listeners.order import per_partition as per_partition
     from ottla.listeners.order import unordered as unordered
     from ottla.listeners.retry import Retry as Retry
+    from ottla.listeners.retry import RetryTopics as RetryTopics
     from ottla.listeners.retry import exponential as exponential
     from ottla.listeners.retry import fixed as fixed
     from ottla.middleware.call_log import CallLog as CallLog
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
     from ottla.middleware.run_twice import RunTwice as RunTwice
     from ottla.middleware.throttle import Throttle as Throttle
     from ottla.middleware.timeout import Timeout as Timeout
+    from ottla.patterns.inbox import Inbox as Inbox
+    from ottla.patterns.inbox_redis import RedisInbox as RedisInbox
+    from ottla.patterns.outbox import Outbox as Outbox
     from ottla.registry.client import RegistryClient as RegistryClient
     from ottla.serde.deserializer import Deserializer as Deserializer
     from ottla.settings import DatabaseSettings as DatabaseSettings
@@ -71,6 +75,7 @@ _HOMES = {
     "Context": "listeners.context",
     "Order": "listeners.order",
     "Retry": "listeners.retry",
+    "RetryTopics": "listeners.retry",
     "exponential": "listeners.retry",
     "fixed": "listeners.retry",
     "per_key": "listeners.order",
@@ -84,6 +89,10 @@ _HOMES = {
     "RunTwice": "middleware.run_twice",
     "Throttle": "middleware.throttle",
     "Timeout": "middleware.timeout",
+    # side effects, once
+    "Inbox": "patterns.inbox",
+    "Outbox": "patterns.outbox",
+    "RedisInbox": "patterns.inbox_redis",
     # events
     "Envelope": "events",
     "derived_event_id": "events",
