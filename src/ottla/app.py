@@ -84,8 +84,11 @@ class App(AppPatterns):
             )
         self.name = name
         self._given = settings
-        self._events = [event_type(cls) for cls in events]
+        self._known = [event_type(cls) for cls in events]
         self._middleware = tuple(middleware)
+        self._declared: list[Listener] = []
+        # The same, with the names that they have in the cluster. Runs may differ in these: tests do.
+        self._events: list[EventType] = []
         self._listeners: list[Listener] = []
         self._parts: list[Part] = []
         self._starting: list[Hook] = []
@@ -104,6 +107,11 @@ class App(AppPatterns):
         """The settings in force. Raises ConfigurationError with every fault at once."""
         return self._given or load_settings()
 
+    def configure(self, settings: Settings) -> None:
+        """Puts other settings in force, from the next start on: how tests point an app at their broker."""
+        self._given = settings
+        self.__dict__.pop("settings", None)
+
     @cached_property
     def health(self) -> Health:
         """What is wrong with the service now, if anything."""
@@ -117,12 +125,12 @@ class App(AppPatterns):
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """The handlers declared so far."""
-        return tuple(self._listeners)
+        return tuple(self._declared)
 
     @property
     def events(self) -> tuple[EventType, ...]:
         """The event types the app knows of or listens to."""
-        return (*self._events, *(event for listener in self._listeners for event in listener.events))
+        return (*self._known, *(event for listener in self._declared for event in listener.events))
 
     # ------------------------------------------------------------------ declaring
 
@@ -174,7 +182,7 @@ class App(AppPatterns):
                 order=order,
                 exactly_once=exactly_once,
             )
-            self._listeners.append(around(listener, (*self._middleware, *within)))
+            self._declared.append(around(listener, (*self._middleware, *within)))
             return function
 
         within = tuple(middleware)
@@ -360,8 +368,8 @@ class App(AppPatterns):
         settings = self.settings
         registry = client_for(settings.registry)
         serializer = make_serializer(settings, registry)
-        self._listeners = named_listeners(self._listeners, settings.kafka)
-        self._events = named_events(self._events, settings.kafka)
+        self._listeners = named_listeners(self._declared, settings.kafka)
+        self._events = named_events(self._known, settings.kafka)
         for event in self.events:
             serializer.schema_text(event.cls)  # A field without a schema is told now, not with the first record.
         for hook in self._starting:

@@ -135,7 +135,7 @@ class TransactionalProducer:
             # the next transaction's first records, and the broker would take those for duplicates. After an error it
             # begins with new ones, and sends nothing more to wait for.
             if not self.must_abort:
-                with suppress(confluent_kafka.KafkaException):
+                with suppress(confluent_kafka.KafkaException, SystemError):
                     self._producer.flush(min(self._timeout_s, FLUSH_S))
             self._step(self._producer.abort_transaction, self._timeout_s)
 
@@ -185,7 +185,7 @@ class TransactionalProducer:
     def close(self) -> None:
         """Gives the client up: what was open is aborted by the next one with this id, or by the broker's timeout."""
         # A client that met a fatal error says so again at every call.
-        with suppress(confluent_kafka.KafkaException):
+        with suppress(confluent_kafka.KafkaException, SystemError):
             self._producer.purge()
             self._producer.poll(0)
 
@@ -209,6 +209,11 @@ class TransactionalProducer:
                 if not error.args[0].retriable() or time.monotonic() > deadline:
                     raise self._told(error) from error
                 time.sleep(AGAIN_S)
+            except SystemError as broken:
+                # A fatal error, and then a delivery report: the library calls us with the first one's exception set.
+                if not isinstance(broken.__cause__, confluent_kafka.KafkaException):
+                    raise
+                raise self._told(broken.__cause__) from broken
 
     def _told(self, error: confluent_kafka.KafkaException) -> KafkaError:
         cause = error.args[0]

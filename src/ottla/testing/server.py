@@ -10,10 +10,13 @@ import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from ottla.errors import ServerFailed
 from ottla.testing.process import ServerProcess
+
+if TYPE_CHECKING:
+    from ottla.testing.faults import Faults
 
 HOST = "127.0.0.1"
 
@@ -148,6 +151,25 @@ class Server(ABC):
 
 class Broker(Server):
     """A server that speaks Kafka's protocol on one plaintext port."""
+
+    _faults: Faults | None = None
+
+    @property
+    def faults(self) -> Faults:
+        """A door in front of the broker, at `faults.bootstrap_servers`, and what goes wrong at it. Opened when it is
+        first asked for, closed with the broker; kills and restarts leave it open."""
+        if self._faults is None:
+            from ottla.testing.faults import Faults
+
+            self._faults = Faults(self)
+        return self._faults
+
+    def close(self) -> None:
+        """Stops the broker, closes the door in front of it, and removes its folder if that is a temporary one."""
+        if self._faults is not None:
+            self._faults.close()
+            self._faults = None
+        super().close()
 
     @property
     def bootstrap_servers(self) -> str:
