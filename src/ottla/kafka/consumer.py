@@ -41,6 +41,8 @@ def group_consumer(
         enable_auto_offset_store=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
+        # Where a partition ends, no record tells: the markers of transactions lie behind the last one.
+        enable_partition_eof=True,
         **_membership(settings, listener),
         max_poll_interval_ms=int(max(listener.max_poll_interval_s, listener.session_timeout_s) * 1000),
         fetch_min_bytes=listener.fetch_min_bytes,
@@ -68,3 +70,23 @@ def _membership(settings: KafkaSettings, listener: ListenerSettings) -> dict[str
         "session_timeout_ms": int(listener.session_timeout_s * 1000),
         "heartbeat_interval_ms": int(min(3.0, listener.session_timeout_s / 3) * 1000),
     }
+
+
+def incremental_assign(consumer: Any, settings: KafkaSettings, partitions: list[Any]) -> None:
+    """Within an assignment's callback: takes these partitions, which may be more than the group has given."""
+    if partitions:
+        (consumer.incremental_assign if _cooperative(settings) else consumer.assign)(partitions)
+
+
+def incremental_unassign(consumer: Any, settings: KafkaSettings, partitions: list[Any]) -> None:
+    """Within a revocation's callback: gives these partitions up."""
+    if not _cooperative(settings):
+        consumer.unassign()
+    elif partitions:
+        consumer.incremental_unassign(partitions)
+
+
+def _cooperative(settings: KafkaSettings) -> bool:
+    """Whether the group moves partitions one by one: Ottla's choice, unless the user has another assignor."""
+    chosen = settings.properties.get("partition.assignment.strategy", "cooperative-sticky")
+    return "cooperative" in str(chosen) or str(settings.properties.get("group.protocol")).lower() == "consumer"

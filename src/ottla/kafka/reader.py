@@ -13,6 +13,9 @@ from ottla.kafka.config import open_client
 from ottla.kafka.record import Record
 from ottla.settings import KafkaSettings
 
+BEGINNING: int = confluent_kafka.OFFSET_BEGINNING
+"""As an offset to start from: the first record there is."""
+
 
 class TopicReader:
     """Reads partitions of one topic from chosen offsets, without a group. Not thread-safe. Close it, or use `with`.
@@ -97,6 +100,33 @@ class TopicReader:
                     open_partitions.discard(message.partition() or 0)
                 elif not error.retriable():
                     raise KafkaError(f"topic {self.topic}, partition {message.partition()}: {error.str()}")
+
+    def until(self, ends: dict[int, int]) -> Iterator[Record]:
+        """Yields every committed record below the offset that is given for each partition; waits for transactions that
+        are open there.
+
+        Raises:
+            BrokerUnavailable: Nothing came for `timeout_s`.
+        """
+        left = {partition: end for partition, end in ends.items() if end > 0}
+        quiet_since = time.monotonic()
+        while left:
+            messages = self._consumer.consume(1000, 0.05)
+            if messages:
+                quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since > self._timeout_s:
+                raise BrokerUnavailable(
+                    f"topic {self.topic}: nothing came for {self._timeout_s:g} s, and offsets {left} are not reached"
+                )
+            for message in messages:
+                partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
+                at_end = error is not None and error.code() == confluent_kafka.KafkaError._PARTITION_EOF
+                if error is not None and not at_end and not error.retriable():
+                    raise KafkaError(f"topic {self.topic}, partition {partition}: {error.str()}")
+                if error is None and partition in left and offset < left[partition]:
+                    yield Record.of(message)  # type: ignore[arg-type]  # the library types topic() as optional
+                if (error is None or at_end) and offset + (error is None) >= left.get(partition, offset + 2):
+                    del left[partition]
 
     def follow(self, timeout_s: float) -> Iterator[Record]:
         """Yields the records that arrive within `timeout_s`, then returns; call it again to go on."""

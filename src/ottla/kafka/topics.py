@@ -29,21 +29,29 @@ class ServiceTopics:
         """What a topic is called in the cluster: with `kafka.prefix`."""
         return self._settings.named(topic)
 
-    def ensure(self, topics: Iterable[str], *, companions: Mapping[str, str] | None = None) -> None:
+    def ensure(
+        self,
+        topics: Iterable[str],
+        *,
+        companions: Mapping[str, str] | None = None,
+        twins: Mapping[str, str] | None = None,
+    ) -> None:
         """Makes sure that `topics` exist.
 
         Args:
             topics: Names.
             companions: Further topics (name to the topic whose partition count they share); where topics may not be
                 created, a missing companion is not an error: it may never be needed.
+            twins: Topics that must exist (name to the topic whose partition count they must have).
 
         Raises:
             BrokerUnavailable: No broker answers; nothing is known.
-            KafkaError: One is missing and may not, or could not, be created.
+            KafkaError: One is missing and may not, or could not, be created; or a twin has another partition count.
         """
         if self._admin is None:
             self._admin = Admin(self._settings, timeout_s=LOOK_TIMEOUT_S)
-        wanted = list(topics)
+        twins = twins or {}
+        wanted = [*topics, *twins]
         existing = self._admin.topics(internal=True)
         if not self._settings.create_topics:
             missing = sorted(set(wanted) - existing.keys())
@@ -52,10 +60,22 @@ class ServiceTopics:
                     f"topics {', '.join(missing)} do not exist at {self._settings.bootstrap_servers}, and "
                     f"kafka.create_topics is off: create them, for example with `ottla topic create`"
                 )
+            _compare(twins, existing)
             return
         counts = dict.fromkeys(wanted, self._settings.topic_partitions)
-        for name, beside in (companions or {}).items():
+        for name, beside in {**(companions or {}), **twins}.items():
             counts[name] = existing.get(beside, self._settings.topic_partitions)
         created = self._admin.ensure_topics(counts)
         if created:
             self._log.info("created topics %s", ", ".join(created))
+        _compare(twins, counts | existing)
+
+
+def _compare(twins: Mapping[str, str], counts: Mapping[str, int]) -> None:
+    for name, beside in twins.items():
+        if counts[name] != counts[beside]:
+            raise KafkaError(
+                f"topic {name} has {counts[name]} partitions and {beside} has {counts[beside]}: they must have the "
+                f"same number, for records go from each to the partition of the same number. Add partitions to the one "
+                f"that has fewer"
+            )

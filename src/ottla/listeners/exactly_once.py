@@ -70,6 +70,8 @@ class ExactlyOnce:
         self._failures = 0
         self._broken: KafkaError | None = None
         self.consumer: Any = None
+        self.shelve: Callable[[Place, list[Message]], bool] = lambda _place, _messages: False
+        """Asked at a rollback for each partition: True if its kept records are taken over, to be fed later."""
 
     def knows(self, place: Place) -> bool:
         return place in self._kept
@@ -206,7 +208,10 @@ class ExactlyOnce:
             if position >= 0:
                 fresh.tracker.restore(position, metadata)
             fresh.start()
-            feed(fresh, list(kept))
+            if self.shelve(place, list(kept)):
+                kept.clear()
+            else:
+                feed(fresh, list(kept))
         self._broken = None
 
     def close(self) -> None:

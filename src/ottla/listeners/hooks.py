@@ -20,6 +20,9 @@ class Observer(Protocol):
     def dead_lettered(self, topic: str, handler: str) -> None:
         """A record's copy was acknowledged by the dead-letter topic."""
 
+    def parked(self, topic: str, handler: str) -> None:
+        """A record's copy was acknowledged by a retry topic."""
+
     def skipped(self, topic: str) -> None:
         """A record of a known type that no handler listens to was passed over."""
 

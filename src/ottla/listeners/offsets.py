@@ -7,6 +7,7 @@ from collections import deque
 from typing import NamedTuple
 
 from ottla.listeners import gaps
+from ottla.listeners.parked import ParkedKeys
 
 
 class Progress(NamedTuple):
@@ -38,6 +39,7 @@ class OffsetTracker:
         "_remembered",
         "_restored",
         "abandoned",
+        "parked",
     )
 
     def __init__(self, *, remember: bool = False) -> None:
@@ -49,6 +51,7 @@ class OffsetTracker:
         self._remember = remember
         self._remembered: set[int] = set()
         self._restored = 0
+        self.parked: ParkedKeys | None = None  # where retry topics keep the order of keys
         self.abandoned = False  # what it tracks was undone, and is handled anew with another tracker
 
     @property

@@ -22,8 +22,10 @@ from ottla.listeners.dispatch import Dispatcher
 from ottla.listeners.hooks import Conditions, Observer
 from ottla.listeners.offsets import OffsetTracker
 from ottla.listeners.outputs import Outgoing
+from ottla.listeners.parking import Parking
 from ottla.listeners.publishing import Publishing
 from ottla.listeners.steps import Call, Sleep, Way, wait_out
+from ottla.listeners.ticket import Original, retry_topic
 from ottla.listeners.transaction import OpenTransaction
 
 NO_VERDICT = frozenset({401, 403, 407, 408, 429})
@@ -34,9 +36,15 @@ UNDECODED = "(undecoded)"
 
 
 class Delivery(msgspec.Struct):
-    """A record that has been decoded, on its way to its handler."""
+    """A record that has been decoded, on its way to its handler.
+
+    Attributes:
+        message: What was taken from Kafka: the record, or its copy in a retry topic.
+        source: The record.
+    """
 
     message: Any  # a Message; msgspec cannot check protocols
+    source: Any
     listener: Listener
     event: Any
     context: Context
@@ -55,8 +63,10 @@ class RecordProcessor:
         observer: Observer,
         conditions: Conditions,
         transaction: OpenTransaction | None = None,
+        parking: Parking | None = None,
     ) -> None:
         self._transaction = transaction
+        self._parking = parking
         self._service = service
         self._dispatcher = dispatcher
         self._publishing = publishing
@@ -88,27 +98,39 @@ class RecordProcessor:
 
     def _delivery(self, message: Message, tracker: OffsetTracker) -> Generator[Call | Sleep, Any, Delivery | None]:
         """The record decoded; None if there is nothing more to do for it."""
+        source: Message | None = message
         try:
-            routed = yield from self._routed(message)
+            if self._parking is not None:
+                source = self._parking.source(message)
+            routed = (yield from self._routed(message, source)) if source is not None else None
         except Exception as error:
             self._log.error("%s", error)
             yield from self._bury(message, tracker, error, UNDECODED, 0)
             return None
-        if routed is None:
+        if routed is None or source is None:
             self._observer.skipped(message.topic())
             tracker.finished(message.offset())
             return None
-        return Delivery(message, *routed, Context(message, self._service))
+        one = Delivery(message, source, *routed, Context(source, self._service))
+        if isinstance(source, Original):
+            one.context.attempt = source.ticket.attempts + 1
+        return one if (yield from self._admitted(one, tracker)) else None
 
-    def _routed(self, message: Message) -> Generator[Call | Sleep, Any, tuple[Listener, Any] | None]:
-        if not self._dispatcher.may_block(message):
-            return self._dispatcher.route(message)
+    def _admitted(self, one: Delivery, tracker: OffsetTracker) -> Generator[Call | Sleep, Any, bool]:
+        """Whether no record of its key that lies in a retry topic comes first."""
+        if tracker.parked is None or self._parking is None:
+            return True
+        return (yield from self._parking.admit(one.message, one.source, tracker, one.listener.name))
+
+    def _routed(self, message: Message, source: Message) -> Generator[Call | Sleep, Any, tuple[Listener, Any] | None]:
+        if not self._dispatcher.may_block(source):
+            return self._dispatcher.route(source)
         # One condition per partition: the success of another must not clear it.
         condition = f"registry for {message.topic()}[{message.partition()}]"
         try:
             while True:
                 try:
-                    answer: tuple[Listener, Any] | None = yield Call(self._dispatcher.route, (message,))
+                    answer: tuple[Listener, Any] | None = yield Call(self._dispatcher.route, (source,))
                     return answer
                 except (RegistryUnavailable, RegistryRejected) as error:
                     if isinstance(error, RegistryRejected) and error.status not in NO_VERDICT:
@@ -119,15 +141,32 @@ class RecordProcessor:
             self._conditions.clear_condition(condition)
 
     def _handle(self, one: Delivery, tracker: OffsetTracker) -> Way:
-        name, topic = one.listener.name, one.message.topic()
+        name, topic = one.listener.name, one.source.topic()
         started = time.perf_counter()
         try:
             prepared = yield from self._attempts(one)
             yield from self._publishing.publish(one.message, tracker, prepared, name)
         except Exception as error:
-            yield from self._bury(one.message, tracker, error, name, one.context.attempt)
+            yield from self._give_up(one, tracker, error)
             return
+        self._settled(one, tracker)
         self._observer.handled(topic, name, time.perf_counter() - started)
+
+    def _settled(self, one: Delivery, tracker: OffsetTracker) -> None:
+        if tracker.parked is not None and self._parking is not None:
+            self._parking.settled(one.message, one.source, tracker)
+
+    def _give_up(self, one: Delivery, tracker: OffsetTracker, error: Exception) -> Way:
+        """To the next retry topic, or, where there is none for it, to the dead letters."""
+        listener, attempts = one.listener, one.context.attempt
+        if self._parking is not None:
+            parked = self._parking.park(
+                one.message, one.source, tracker, error, listener.retry, listener.name, attempts
+            )
+            if (yield from parked):
+                return
+        yield from self._bury(one.message, tracker, error, listener.name, attempts)
+        self._settled(one, tracker)
 
     def _attempts(self, one: Delivery) -> Generator[Call | Sleep, Any, list[Outgoing]]:
         listener, context = one.listener, one.context
@@ -148,7 +187,7 @@ class RecordProcessor:
         if len(batch) == 1:
             yield from self._handle(batch[0], tracker)
             return
-        listener, topic = batch[0].listener, batch[0].message.topic()
+        listener, topic = batch[0].listener, batch[0].source.topic()
         started = time.perf_counter()
         try:
             arguments = ([one.event for one in batch], [one.context for one in batch])
@@ -169,15 +208,17 @@ class RecordProcessor:
             )
             for one in batch:
                 yield Sleep(0)  # Where a stop is noticed between records.
-                yield from self._handle(one, tracker)
+                if (yield from self._admitted(one, tracker)):  # One before it may have been moved meanwhile.
+                    yield from self._handle(one, tracker)
             return
         seconds_each = (time.perf_counter() - started) / len(batch)
         for one, outgoing in zip(batch, prepared, strict=True):
             try:
                 yield from self._publishing.publish(one.message, tracker, outgoing, listener.name)
             except Exception as error:
-                yield from self._bury(one.message, tracker, error, listener.name, 1)
+                yield from self._give_up(one, tracker, error)
             else:
+                self._settled(one, tracker)
                 self._observer.handled(topic, listener.name, seconds_each)
 
     def _failed(self, error: Exception, one: Delivery) -> Way:
@@ -190,11 +231,16 @@ class RecordProcessor:
         wait = retry.again_in(error, context.attempt)
         attempt = (
             f"{handler} failed on event {context.event_id} ({_place(context)}), "
-            f"attempt {context.attempt} of {retry.attempts}"
+            f"attempt {context.attempt} of {retry.attempts_in_all}"
         )
         if wait is None:
-            grave = dead_letter_topic(context.topic)
-            self._log.error("%s, it goes to %s: %s: %s", attempt, grave, type(error).__name__, error, exc_info=error)
+            parks = one.source.ticket.parks if isinstance(one.source, Original) else 0
+            later = retry.later_in(error, parks)
+            if later is None:
+                where = dead_letter_topic(context.topic)
+            else:
+                where = f"{retry_topic(context.topic, parks + 1)} for {later:g} s"
+            self._log.error("%s, it goes to %s: %s: %s", attempt, where, type(error).__name__, error, exc_info=error)
             raise error
         self._log.warning("%s, again in %.2f s: %s: %s", attempt, wait, type(error).__name__, error)
         yield Sleep(wait)

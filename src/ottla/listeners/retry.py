@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ottla.errors import ConfigurationError, DecodeError, EncodeError, EventDefinitionError
@@ -37,19 +37,48 @@ def exponential(first: float, longest: float, *, factor: float = 2.0, jitter: fl
 
 
 @dataclass(frozen=True)
+class RetryTopics:
+    """Further attempts through topics: the partition goes on meanwhile, and the attempts survive restarts.
+
+    Attributes:
+        delays: Seconds. `delays[n - 1]` is how long a record lies in `<topic>-retry-<n>` before it is tried once more.
+        keep_key_order: Whether later records of the same key wait behind one that lies in a retry topic. They are
+            moved there too, and each has all of its own attempts (`ottla.listeners.parked` has the proof of order).
+        only: Exceptions that go this way; after others the record is dead-lettered.
+    """
+
+    delays: Sequence[float]
+    keep_key_order: bool = False
+    only: tuple[type[BaseException], ...] = (Exception,)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "delays", tuple(self.delays))
+        if not self.delays or any(delay < 0 for delay in self.delays):
+            raise ConfigurationError(
+                f"RetryTopics(delays={list(self.delays)}): one wait in seconds per retry topic, at least one, none "
+                f"below zero"
+            )
+
+
+@dataclass(frozen=True)
 class Retry:
     """What happens when a handler raises.
 
     Attributes:
-        attempts: Calls in all, the first included. 1 never retries. After the last one the record goes to the
-            dead-letter topic.
-        backoff: Seconds to wait before each further attempt.
+        attempts: Calls in place, the first included. 1 never retries in place. After the last one the record goes to
+            the first retry topic, or, where there is none, to the dead-letter topic.
+        backoff: Seconds to wait before each further attempt: `fixed`, `exponential`, or any function of the number of
+            failures.
         fatal: Exceptions that are never retried: the record is dead-lettered at once.
+        only: Exceptions that are retried in place; others are not (they may go to a retry topic still).
+        topics: Retry topics, for attempts that nothing waits for.
     """
 
     attempts: int = 3
     backoff: Backoff = field(default_factory=lambda: exponential(0.1, 10.0))
     fatal: tuple[type[BaseException], ...] = (DecodeError, EncodeError, EventDefinitionError)
+    only: tuple[type[BaseException], ...] = (Exception,)
+    topics: RetryTopics | None = None
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
@@ -57,8 +86,25 @@ class Retry:
                 f"Retry(attempts={self.attempts}): a handler is called at least once; attempts counts that call too"
             )
 
+    @property
+    def attempts_in_all(self) -> int:
+        """Calls in place and one from each retry topic."""
+        return self.attempts + (len(self.topics.delays) if self.topics is not None else 0)
+
     def again_in(self, error: BaseException, failures: int) -> float | None:
-        """Seconds until the next attempt, or None if there is none."""
-        if failures >= self.attempts or isinstance(error, self.fatal):
+        """Seconds until the next attempt in place, or None if there is none."""
+        if failures >= self.attempts or isinstance(error, self.fatal) or not isinstance(error, self.only):
             return None
         return max(0.0, self.backoff(failures))
+
+    def later_in(self, error: BaseException, parks: int) -> float | None:
+        """Seconds the record is to lie in the next retry topic, or None if it is to be dead-lettered.
+
+        Args:
+            error: What the handler raised.
+            parks: In how many retry topics it lay for a failure of its own.
+        """
+        topics = self.topics
+        if topics is None or parks >= len(topics.delays) or isinstance(error, self.fatal):
+            return None
+        return topics.delays[parks] if isinstance(error, topics.only) else None

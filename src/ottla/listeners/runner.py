@@ -20,20 +20,22 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
-from ottla.errors import BrokerUnavailable, ConfigurationError
-from ottla.kafka.consumer import TopicPartition, group_consumer
+from ottla.errors import BrokerUnavailable
+from ottla.kafka.consumer import TopicPartition, group_consumer, incremental_assign, incremental_unassign
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import Message
+from ottla.listeners.agreement import RetryPlan, exact_topics, order_of
 from ottla.listeners.async_lanes import AsyncLanes
 from ottla.listeners.async_partition import AsyncPartition
 from ottla.listeners.declaration import Listener
 from ottla.listeners.exactly_once import FEED, WINDOW, ExactlyOnce, feed, read_committed
+from ottla.listeners.flow import steer
 from ottla.listeners.hooks import Conditions, Observer
-from ottla.listeners.order import Order
 from ottla.listeners.partition import Partition
+from ottla.listeners.rebuild import find_parked
 from ottla.listeners.record import RecordProcessor
+from ottla.listeners.retry_flow import RetryFlow
+from ottla.listeners.standing import Standing, Standings
 from ottla.listeners.sync_lanes import SyncLanes
 from ottla.listeners.sync_partition import SyncPartition
 from ottla.settings import Settings
@@ -47,13 +49,6 @@ LEAVE_S = 5.0
 Place = tuple[str, int]
 
 
-class Position(msgspec.Struct, frozen=True):
-    """How far a partition of ours is: the first offset not finished and the end of the log as last seen."""
-
-    position: int | None
-    end: int
-
-
 class ListenerRunner:
     """Runs the listeners of one app as one member of its consumer group.
 
@@ -65,6 +60,7 @@ class ListenerRunner:
         producer: Flushed before positions are committed on a revoke.
         exactly_once: Commits the topics whose handlers want it so; None where there are none.
         transactional: The way of their records.
+        retries: Which topics have retry topics.
 
     Raises:
         ConfigurationError: The handlers of a topic want it in different orders.
@@ -82,6 +78,7 @@ class ListenerRunner:
         conditions: Conditions,
         exactly_once: ExactlyOnce | None = None,
         transactional: RecordProcessor | None = None,
+        retries: RetryPlan | None = None,
     ) -> None:
         self._service = service
         self._settings = settings
@@ -95,10 +92,11 @@ class ListenerRunner:
         self._topics = sorted(frozenset().union(*(listener.topics for listener in listeners)))
         self._async_topics = {topic for one in listeners if one.is_async for topic in one.topics}
         self._batches = {topic: max(one.batch for one in listeners if topic in one.topics) for topic in self._topics}
-        self._orders = {topic: _order_of(topic, listeners) for topic in self._topics}
+        self._orders = {topic: order_of(topic, listeners) for topic in self._topics}
         self._exactly_once = exactly_once
         self._transactional = transactional
-        self._exact_topics = exact_topics(listeners)
+        self._exact_topics = set(exact_topics(listeners))
+        self._retries = self._retry_flow(retries) if retries is not None and retries.levels else None
         self._feed_max = self._limits.batch_records
         if any(self._orders[topic].parallel > 1 for topic in self._exact_topics):
             self._feed_max = min(self._feed_max, FEED)
@@ -115,10 +113,37 @@ class ListenerRunner:
         self._next_lag = 0.0
         # A transaction is committed on time also where no record comes.
         self._patience_s = POLL_S if exactly_once is None else min(POLL_S, self._limits.transaction_interval_s)
-        self._positions: dict[Place, Position] = {}
+        self._standings = Standings()
+        # What the watch looks at (listeners/watch.py); monotonic seconds.
+        self.topics = self._topics
+        self.group = settings.kafka.named(service)
+        self.round_at: float | None = None
+        self.commit_asked_at: float | None = None
+        self.unassigned_at: float | None = None
         self._broker_away = False
         self._uncommitted: set[Place] = set()
         self.died: str | None = None
+
+    def _retry_flow(self, plan: RetryPlan) -> RetryFlow:
+        """What retry topics need; their records are handled as those of the topics they belong to."""
+        for name, (topic, _) in plan.levels.items():
+            self._orders[name], self._batches[name] = self._orders[topic], self._batches[topic]
+            if topic in self._async_topics:
+                self._async_topics.add(name)
+            if topic in self._exact_topics:
+                self._exact_topics.add(name)
+        kafka, group = self._settings.kafka, self._settings.kafka.named(self._service)
+        flow = RetryFlow(
+            plan,
+            find=lambda places: find_parked(
+                kafka, plan, group, places, lambda wanted: read_committed(self._consumer, wanted)
+            ),
+            conditions=self._conditions,
+            log=self._log,
+        )
+        if self._exactly_once is not None:
+            self._exactly_once.shelve = flow.again
+        return flow
 
     def start(self) -> None:
         """Joins the group, on a thread of its own. Call it on the event loop that handlers are to run on."""
@@ -141,9 +166,9 @@ class ListenerRunner:
         self._processor.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def positions(self) -> dict[Place, Position]:
+    def positions(self) -> dict[Place, Standing]:
         """(topic, partition) to how far it is, for the partitions this member has; at most a second old."""
-        return dict(self._positions)
+        return self._standings.snapshot()
 
     # ------------------------------------------------------------------ the consumer thread
 
@@ -165,17 +190,19 @@ class ListenerRunner:
             )
             while not self._stop.is_set():
                 self._poll()
-                self._steer_flow()
+                self._feed_due()
+                steer(self._consumer, self._workers, self._buffered_max, self._held)
                 if self._exactly_once is not None and self._exactly_once.due():
                     self._exactly_once.commit(self._workers, self._again)
-                now = time.monotonic()
+                now = self.round_at = time.monotonic()
                 if now >= self._next_commit:
                     self._commit_finished()
                     self._next_commit = now + self._limits.commit_interval_s
                 if now >= self._next_lag:
-                    self._note_positions()
+                    self._note_standings()
                     self._look_for_broker()
                     self._next_lag = now + LAG_INTERVAL_S
+            self.round_at = None
             self._release(list(self._workers))
             self._consumer.close()
             if self._exactly_once is not None:
@@ -199,7 +226,9 @@ class ListenerRunner:
     def _poll(self) -> None:
         # consume(n, timeout) waits out its timeout for a full batch; poll() returns with the first record, and
         # consume(n, 0) then takes what has arrived with it.
-        first = self._consumer.poll(self._patience_s)
+        first = self._consumer.poll(
+            self._patience_s if self._retries is None else self._retries.wait_s(self._patience_s)
+        )
         if first is None:
             return
         batches: dict[Place, list[Message]] = {}
@@ -209,26 +238,28 @@ class ListenerRunner:
             else:
                 self._partition_error(message)
         for place, messages in batches.items():
-            worker = self._workers.get(place)
-            if worker is None:  # Revoked within this very batch: the next owner gets these.
-                continue
-            if self._exactly_once is not None and self._exactly_once.knows(place):
-                self._exactly_once.received(place, messages)
-            feed(worker, messages)
+            if self._retries is not None:
+                messages = self._retries.take(place, messages)
+            self._feed(place, messages)
 
-    def _steer_flow(self) -> None:
-        """Pauses the partitions that are behind, resumes those that have caught up: memory stays bounded, and the
-        others go on."""
-        for (topic, partition), worker in self._workers.items():
-            limit = self._buffered_max(topic)
-            if not worker.paused and worker.tracker.unfinished >= limit:
-                self._consumer.pause([TopicPartition(topic, partition)])
-                worker.paused = True
-            elif worker.paused and worker.tracker.unfinished <= limit // 2:
-                self._consumer.resume([TopicPartition(topic, partition)])
-                worker.paused = False
-            if (error := worker.died) is not None:
-                raise RuntimeError(f"{topic}[{partition}]: the partition's task ended: {error}") from error
+    def _feed(self, place: Place, messages: list[Message]) -> None:
+        worker = self._workers.get(place)
+        if worker is None or not messages:  # Revoked within this very batch: the next owner gets these.
+            return
+        if self._exactly_once is not None and self._exactly_once.knows(place):
+            self._exactly_once.received(place, messages)
+        feed(worker, messages)
+        self._standings.received(place, messages)
+
+    def _feed_due(self) -> None:
+        """Gives their partitions the records of retry topics whose time has come."""
+        if self._retries is not None:
+            self._retries.search(self._workers)
+            for place, messages in self._retries.due():
+                self._feed(place, messages)
+
+    def _held(self, place: Place) -> bool:
+        return self._retries is not None and self._retries.holds(place)
 
     def _buffered_max(self, topic: str) -> int:
         limit = self._limits.buffered_records_max
@@ -246,15 +277,17 @@ class ListenerRunner:
             return
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
+            self.commit_asked_at = self.commit_asked_at or time.monotonic()
         except Exception as error:
             self._committed(error, offsets)
 
-    def _note_positions(self) -> None:
-        noted: dict[Place, Position] = {}
-        for (topic, partition), worker in self._workers.items():
-            _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-            noted[topic, partition] = Position(worker.tracker.next_offset, max(0, end))
-        self._positions = noted
+    def _note_standings(self) -> None:
+        ends = {}
+        for place in self._workers:
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            ends[place] = max(0, end)
+        resting = {place for place in self._workers if self._retries is not None and self._retries.holds(place)}
+        self._standings.note(self._workers, ends, resting)
 
     def _look_for_broker(self) -> None:
         """The client library tells when the last broker goes, but not when one comes back."""
@@ -288,7 +321,8 @@ class ListenerRunner:
 
     # ------------------------------------------------------------------ callbacks, inside poll() and close()
 
-    def _assigned(self, _consumer: Any, partitions: list[Any]) -> None:
+    def _assigned(self, consumer: Any, partitions: list[Any]) -> None:
+        given, partitions = partitions, self._with_retries(partitions)
         for one in partitions:
             worker = self._partition(one.topic, one.partition)
             self._workers[one.topic, one.partition] = worker
@@ -296,9 +330,20 @@ class ListenerRunner:
                 self._exactly_once.assigned((one.topic, one.partition))
             worker.start()
         self._restore(partitions)
+        if self._retries is not None:
+            self._retries.assigned((one.topic, one.partition) for one in given)
+            incremental_assign(consumer, self._settings.kafka, partitions)
         if partitions:
             self._log.info("assigned %s", _places(partitions))
         self._conditions.clear_condition("group")
+        self.unassigned_at = None
+
+    def _with_retries(self, partitions: list[Any]) -> list[Any]:
+        """Some partitions, and those of retry topics that go with them."""
+        if self._retries is None:
+            return partitions
+        more = self._retries.companions((one.topic, one.partition) for one in partitions)
+        return [*partitions, *(TopicPartition(*place) for place in more)]
 
     def _restore(self, partitions: list[Any]) -> None:
         """Reads which records beyond the position were finished by whoever had these partitions before."""
@@ -317,24 +362,41 @@ class ListenerRunner:
                 "records finished beyond the committed position may be handled again, unless exactly-once: %s", error
             )
 
-    def _revoked(self, _consumer: Any, partitions: list[Any]) -> None:
+    def _revoked(self, consumer: Any, partitions: list[Any]) -> None:
+        partitions = self._with_retries(partitions)
         if partitions:
             self._log.info("giving back %s", _places(partitions))
         self._release([(one.topic, one.partition) for one in partitions])
+        self._note_unassigned()
+        if self._retries is not None:
+            incremental_unassign(consumer, self._settings.kafka, partitions)
 
-    def _lost(self, _consumer: Any, partitions: list[Any]) -> None:
+    def _lost(self, consumer: Any, partitions: list[Any]) -> None:
         """Another member may have these already: nothing of them may be committed."""
+        partitions = self._with_retries(partitions)
         self._log.warning(
             "lost %s; records in hand there will be handled again by their new owner", _places(partitions)
         )
         places = {(one.topic, one.partition) for one in partitions}
         gone = {place: worker for place in places if (worker := self._workers.pop(place, None)) is not None}
-        for worker in gone.values():
+        for place, worker in gone.items():
             worker.cancel()
             self._unpause(worker)
+            self._forget(place)
         if self._exactly_once is not None:
             self._exactly_once.lost(gone, self._workers, self._again)
         self._commit_settled(places)
+        self._note_unassigned()
+        if self._retries is not None:
+            incremental_unassign(consumer, self._settings.kafka, partitions)
+
+    def _note_unassigned(self) -> None:
+        if not self._workers:
+            self.unassigned_at = time.monotonic()
+
+    def _forget(self, place: Place) -> None:
+        if self._retries is not None:
+            self._retries.gone(place)
 
     def _release(self, places: list[Place]) -> None:
         """Stops the partitions, waits for what is in hand within the deadline, commits, forgets them."""
@@ -367,6 +429,7 @@ class ListenerRunner:
             elif progress is not None:
                 offsets.append(TopicPartition(*place, progress.offset, progress.metadata))
             self._unpause(worker)
+            self._forget(place)
             del self._workers[place]
         if offsets:
             self._commit_last(offsets)
@@ -395,6 +458,7 @@ class ListenerRunner:
         self._log.warning("last offsets of %s could not be committed: %s", _places(offsets), failure)
 
     def _committed(self, error: Any, partitions: list[Any]) -> None:
+        self.commit_asked_at = None
         failure = error or next((one.error for one in partitions if one.error), None)
         if failure is None:
             self._commit_settled({(one.topic, one.partition) for one in partitions})
@@ -426,39 +490,12 @@ class ListenerRunner:
 
     def _partition_error(self, message: Any) -> None:
         error = message.error()
+        if error.name() == "_PARTITION_EOF":
+            self._standings.at_end(message)
+            return
         if error.fatal() or error.name() == "_FATAL":
             raise RuntimeError(f"the consumer cannot go on: {error.str()}")
         self._log.warning("%s[%s]: %s", message.topic(), message.partition(), error.str())
-
-
-def exact_topics(listeners: Iterable[Listener]) -> frozenset[str]:
-    """The topics whose handlers want their outputs and offsets in one transaction.
-
-    Raises:
-        ConfigurationError: The handlers of a topic do not agree.
-    """
-    wanted: dict[str, Listener] = {}
-    for listener in listeners:
-        for topic in listener.topics:
-            other = wanted.setdefault(topic, listener)
-            if other.exactly_once != listener.exactly_once:
-                raise ConfigurationError(
-                    f"handlers {other.name} (exactly_once={other.exactly_once}) and {listener.name} "
-                    f"(exactly_once={listener.exactly_once}) both listen to {topic}: its offsets can be committed in "
-                    f"one way only, give both the same"
-                )
-    return frozenset(topic for topic, listener in wanted.items() if listener.exactly_once)
-
-
-def _order_of(topic: str, listeners: list[Listener]) -> Order:
-    here = [one for one in listeners if topic in one.topics]
-    for one in here:
-        if one.order != here[0].order:
-            raise ConfigurationError(
-                f"handlers {here[0].name} (order={here[0].order}) and {one.name} (order={one.order}) both listen to "
-                f"{topic}: its records can be handled in one order only, give both the same"
-            )
-    return here[0].order
 
 
 def _places(partitions: list[Any]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -15,7 +16,17 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 HANDLER_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 """Seconds: from a handler that only computes to one that waits for another system."""
 
-LagReader = Callable[[], dict[tuple[str, int], int]]
+
+class Lag(Protocol):
+    """How far a partition is behind: in records, and by the age in seconds of the first one not finished."""
+
+    @property
+    def records(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+LagReader = Callable[[], Mapping[tuple[str, int], Lag]]
 
 
 class Metrics:
@@ -32,6 +43,7 @@ class Metrics:
         failed = counter("ottla_records_failed", "Attempts of a handler that raised", names)
         retried = counter("ottla_records_retried", "Further attempts that began", names)
         dead = counter("ottla_records_dead_lettered", "Records acknowledged by a dead-letter topic", names)
+        parked = counter("ottla_records_parked", "Copies acknowledged by retry topics", names)
         skipped = counter("ottla_records_skipped", "Records of a known type passed over", ["service", "topic"])
         published = counter("ottla_events_published", "Events acknowledged", ["service", "topic"])
         refused = counter("ottla_publish_failures", "Events sent and refused", ["service", "topic"])
@@ -49,6 +61,7 @@ class Metrics:
         self._failed = lru_cache(None)(lambda topic, handler: failed.labels(service, topic, handler))
         self._retried = lru_cache(None)(lambda topic, handler: retried.labels(service, topic, handler))
         self._dead = lru_cache(None)(lambda topic, handler: dead.labels(service, topic, handler))
+        self._parked = lru_cache(None)(lambda topic, handler: parked.labels(service, topic, handler))
         self._seconds = lru_cache(None)(lambda topic, handler: seconds.labels(service, topic, handler))
         self._skipped = lru_cache(None)(lambda topic: skipped.labels(service, topic))
         self._published = lru_cache(None)(lambda topic: published.labels(service, topic))
@@ -57,7 +70,7 @@ class Metrics:
         self._service = service
 
     def watch_lag(self, lag: LagReader) -> None:
-        """Reports `ottla_consumer_lag` from `lag` at each scrape."""
+        """Reports `ottla_consumer_lag` and `ottla_consumer_lag_seconds` from `lag` at each scrape."""
         self.registry.register(_LagCollector(self._service, lag))
 
     def expect(self, topic: str, handler: str) -> None:
@@ -77,6 +90,9 @@ class Metrics:
 
     def dead_lettered(self, topic: str, handler: str) -> None:
         self._dead(topic, handler).inc()
+
+    def parked(self, topic: str, handler: str) -> None:
+        self._parked(topic, handler).inc()
 
     def skipped(self, topic: str) -> None:
         self._skipped(topic).inc()
@@ -101,11 +117,14 @@ class _LagCollector(Collector):
         self._lag = lag
 
     def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily(
-            "ottla_consumer_lag",
-            "Records between the position to commit and the end of the partition",
-            labels=["service", "topic", "partition"],
+        labels = ["service", "topic", "partition"]
+        records = GaugeMetricFamily(
+            "ottla_consumer_lag", "Records between the position to commit and the end of the partition", labels=labels
+        )
+        seconds = GaugeMetricFamily(
+            "ottla_consumer_lag_seconds", "Age of the first record that is not finished; 0 without lag", labels=labels
         )
         for (topic, partition), behind in self._lag().items():
-            family.add_metric([self._service, topic, str(partition)], behind)
-        yield family
+            records.add_metric([self._service, topic, str(partition)], behind.records)
+            seconds.add_metric([self._service, topic, str(partition)], behind.seconds)
+        yield from (records, seconds)

@@ -1,0 +1,67 @@
+"""Finds out which records lie in retry topics: the part of `parked`'s proof that survives restarts and rebalances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ottla.kafka.admin import Admin
+from ottla.kafka.reader import BEGINNING, TopicReader
+from ottla.kafka.record import Record
+from ottla.listeners.agreement import RetryPlan
+from ottla.listeners.parked import ParkedKeys, Spot
+from ottla.listeners.ticket import Ticket
+from ottla.settings import KafkaSettings
+
+Place = tuple[str, int]
+
+READ_TIMEOUT_S = 30.0
+"""How long to wait for records that a transaction still holds back."""
+
+
+def find_parked(
+    settings: KafkaSettings,
+    plan: RetryPlan,
+    group: str,
+    places: Iterable[Place],
+    committed: Callable[[list[Place]], dict[Place, tuple[int, str | None]]],
+) -> dict[Place, ParkedKeys]:
+    """Reads the retry topics of some partitions from what the group has committed to their ends.
+
+    Args:
+        settings: Where the brokers are.
+        plan: Which topics have which retry topics.
+        group: Whose records to look for.
+        places: Partitions of topics (not of retry topics).
+        committed: Gives offset and metadata that the group has committed.
+
+    Raises:
+        BrokerUnavailable, KafkaError: It cannot be known now.
+    """
+    found = {place: ParkedKeys() for place in places}
+    partitions: dict[str, list[int]] = {}
+    for topic, partition in found:
+        for name in plan.names(topic):
+            partitions.setdefault(name, []).append(partition)
+    wanted = [(name, partition) for name, numbers in partitions.items() for partition in numbers]
+    starts = committed(wanted)
+    # Asked for after the positions: what was committed before is behind these ends, acknowledged.
+    ends = Admin(settings).ends(wanted)
+    for name, numbers in partitions.items():
+        start = {number: starts.get((name, number), (BEGINNING, None))[0] for number in numbers}
+        until = {number: ends[name, number] for number in numbers if start[number] < ends[name, number] > 0}
+        if not until:
+            continue
+        start = {number: start[number] for number in until}
+        with TopicReader(settings, name, start=start, timeout_s=READ_TIMEOUT_S) as reader:
+            for record in reader.until(until):
+                _note(record, plan.levels[name], group, found)
+    return found
+
+
+def _note(record: Record, level: tuple[str, int], group: str, found: dict[Place, ParkedKeys]) -> None:
+    ticket = Ticket.read(record.headers)
+    if ticket is None or ticket.group != group or record.key is None:
+        return
+    parked = found.get((level[0], record.partition))
+    if parked is not None:
+        parked.moved(record.key, ticket.origin[2], Spot(level[1], ticket.moves, ticket.due_ms))

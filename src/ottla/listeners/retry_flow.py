@@ -1,0 +1,206 @@
+"""The consumer thread's part in retry topics: who owns their partitions, when their records are due, and that nothing
+is handled before it is known what lies there.
+
+A retry topic's partitions are not given out by the group: whoever is assigned partition p of a topic takes the
+partitions p of its retry topics with it, and gives them back with it. So one member has all that belongs to a key.
+
+Records that are not due lie on a shelf, and their partition is paused: no thread waits for them. Where the order of
+keys is kept, the topic's records lie there too until the retry topics have been read.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+from ottla.kafka.record import Message
+from ottla.listeners.agreement import RetryPlan
+from ottla.listeners.hooks import Conditions
+from ottla.listeners.parked import PARKED_MAX, ParkedKeys
+from ottla.listeners.partition import Partition
+from ottla.listeners.ticket import Ticket
+
+Place = tuple[str, int]
+
+CONDITION = "retry topics"
+AGAIN_S = 1.0
+"""Between two attempts to read the retry topics."""
+
+FOREVER_MS = 1 << 62
+
+
+class Family:
+    """A partition of a topic and those of its retry topics. `parked` is None until it is known."""
+
+    def __init__(self, place: Place, members: list[Place], ordered: bool) -> None:
+        self.place = place
+        self.members = members
+        self.ready = not ordered
+        self.parked: ParkedKeys | None = None
+
+
+class RetryFlow:
+    """Belongs to the consumer thread.
+
+    Args:
+        plan: Which topics have retry topics.
+        find: Finds out which records of some partitions lie in retry topics; called on a thread of its own.
+        conditions: Told while that cannot be known.
+        log: For what the operator should know.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        plan: RetryPlan,
+        *,
+        find: Callable[[list[Place]], dict[Place, ParkedKeys]],
+        conditions: Conditions,
+        log: logging.Logger,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._plan = plan
+        self._find = find
+        self._conditions = conditions
+        self._log = log
+        self._now = now
+        self._families: dict[Place, Family] = {}  # by each of its places
+        self._shelves: dict[Place, deque[tuple[int, Message]]] = {}
+        self._search: _Search | None = None
+        self._next_search = 0.0
+
+    def companions(self, places: Iterable[Place]) -> list[Place]:
+        """The partitions of retry topics that go with some partitions."""
+        return [(name, partition) for topic, partition in places for name in self._plan.names(topic)]
+
+    def assigned(self, places: Iterable[Place]) -> None:
+        """Partitions have come, of topics: their retry topics' have come with them."""
+        for place in places:
+            if place[0] in self._plan.topics:
+                self._settle(place)
+
+    def gone(self, place: Place) -> None:
+        """A partition, of a topic or of a retry topic, is not ours any more."""
+        self._families.pop(place, None)
+        self._shelves.pop(place, None)
+
+    def again(self, place: Place, messages: list[Message]) -> bool:
+        """A partition's records are to be handled anew, because what they led to was undone. True if they lie on a
+        shelf now, until the retry topics have been read again; they are not to be fed then."""
+        family = self._families.get(place)
+        if family is None or not self._plan.keeps_order(family.place[0]):
+            return False
+        if family.ready:
+            self._renew(family)
+        self._shelves[place].extendleft((0, message) for message in reversed(messages))
+        return True
+
+    def take(self, place: Place, messages: list[Message]) -> list[Message]:
+        """Records have come from Kafka: gives those to be handled at once. The others lie on the shelf."""
+        family = self._families.get(place)
+        if family is None or (place == family.place and family.ready and not self._shelves[place]):
+            return messages
+        shelf = self._shelves[place]
+        if place == family.place:
+            shelf.extend((0, message) for message in messages)
+        else:
+            shelf.extend((_due_ms(message), message) for message in messages)
+        return []
+
+    def due(self) -> Iterator[tuple[Place, list[Message]]]:
+        """The records whose time has come, by partition."""
+        now_ms = int(self._now() * 1000)
+        for place, shelf in self._shelves.items():
+            if shelf and shelf[0][0] <= now_ms and self._families[place].ready:
+                ready = []
+                while shelf and shelf[0][0] <= now_ms:
+                    ready.append(shelf.popleft()[1])
+                yield place, ready
+
+    def wait_s(self, longest_s: float) -> float:
+        """How long to wait for records from Kafka: until the next one on a shelf is due."""
+        if self._search is not None:
+            longest_s = min(longest_s, 0.02)
+        first_ms = min(
+            (shelf[0][0] for place, shelf in self._shelves.items() if shelf and self._families[place].ready),
+            default=FOREVER_MS,
+        )
+        return min(longest_s, max(0.0, first_ms / 1000 - self._now()))
+
+    def holds(self, place: Place) -> bool:
+        """Whether a partition is to rest: what came from it waits, or too much of it waits in retry topics."""
+        if self._shelves.get(place):
+            return True
+        family = self._families.get(place)
+        if family is None or family.place != place:
+            return False
+        return family.parked is not None and len(family.parked) >= PARKED_MAX
+
+    def search(self, workers: dict[Place, Partition]) -> None:
+        """Sees to it that what lies in retry topics gets known, and opens the partitions for which it is."""
+        if self._search is not None:
+            if not self._search.over:
+                return
+            self._found(self._search, workers)
+            self._search = None
+        wanted = {family.place: family for family in self._families.values() if not family.ready}
+        if wanted and time.monotonic() >= self._next_search:
+            self._search = _Search(list(wanted.values()), self._find)
+
+    def _found(self, search: _Search, workers: dict[Place, Partition]) -> None:
+        if search.error is not None:
+            self._log.warning("the retry topics could not be read, trying again: %s", search.error)
+            self._conditions.raise_condition(CONDITION, f"the retry topics could not be read: {search.error}")
+            self._next_search = time.monotonic() + AGAIN_S
+            return
+        self._conditions.clear_condition(CONDITION)
+        for family in search.families:
+            if self._families.get(family.place) is not family:
+                continue  # given back meanwhile, or begun anew
+            family.parked = search.found[family.place]
+            for place in family.members:
+                workers[place].tracker.parked = family.parked
+            family.ready = True
+            if len(family.parked):
+                self._log.info("%s[%d]: %d records lie in retry topics", *family.place, len(family.parked))
+
+    def _settle(self, place: Place) -> None:
+        family = Family(place, [place, *self.companions([place])], self._plan.keeps_order(place[0]))
+        for one in family.members:
+            self._families[one] = family
+            self._shelves[one] = deque()
+
+    def _renew(self, old: Family) -> None:
+        family = Family(old.place, old.members, True)
+        for one in family.members:
+            self._families[one] = family
+
+
+class _Search:
+    """Finds out on a thread of its own: the consumer thread goes on."""
+
+    def __init__(self, families: list[Family], find: Callable[[list[Place]], dict[Place, ParkedKeys]]) -> None:
+        self.families = families
+        self.found: dict[Place, ParkedKeys] = {}
+        self.error: Exception | None = None
+        self._find = find
+        self._thread = threading.Thread(target=self._run, name="ottla-retry-topics", daemon=True)
+        self._thread.start()
+
+    @property
+    def over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self.found = self._find([family.place for family in self.families])
+        except Exception as error:
+            self.error = error
+
+
+def _due_ms(message: Message) -> int:
+    ticket = Ticket.of(message)
+    return 0 if ticket is None else ticket.due_ms
