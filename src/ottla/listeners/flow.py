@@ -1,0 +1,58 @@
+"""Bounded memory: partitions with too many records in hand rest, the others go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ottla.kafka.consumer import TopicPartition
+from ottla.kafka.flow import resume
+from ottla.listeners.partition import Partition
+
+Place = tuple[str, int]
+
+PATIENCE_S = 0.1
+LOOK_S = 0.002
+
+
+def steer(
+    consumer: Any,
+    workers: Mapping[Place, Partition],
+    limit: Callable[[str], int],
+    held: Callable[[Place], bool],
+) -> None:
+    """Pauses the partitions that are behind, resumes those that have caught up.
+
+    To pause costs more than it seems: the client library throws away what it has fetched ahead, and fetches it again.
+    So a partition whose handlers are quick is only waited for, and the consumer thread has nothing else to do: where
+    the next records came for other partitions meanwhile, they are there a moment later.
+
+    Args:
+        consumer: The client.
+        workers: All partitions of the member.
+        limit: How many unfinished records a partition of a topic may have.
+        held: Whether a partition rests for another reason.
+
+    Raises:
+        RuntimeError: The worker of a partition has died.
+    """
+    _let_catch_up([w for w in workers.values() if not w.paused and w.tracker.unfinished >= limit(w.topic)], limit)
+    for place, worker in workers.items():
+        most = limit(worker.topic)
+        behind = worker.tracker.unfinished > most // 2 if worker.paused else worker.tracker.unfinished >= most
+        rests = behind or held(place)
+        if rests and not worker.paused:
+            consumer.pause([TopicPartition(*place)])
+        elif worker.paused and not rests:
+            resume(consumer, [TopicPartition(*place)])
+        worker.paused = rests
+        if (error := worker.died) is not None:
+            raise RuntimeError(f"{place[0]}[{place[1]}]: the partition's task ended: {error}") from error
+
+
+def _let_catch_up(full: list[Partition], limit: Callable[[str], int]) -> None:
+    """Waits a moment, as long as one of them has more than half of what it may have."""
+    until = time.monotonic() + PATIENCE_S
+    while any(worker.tracker.unfinished > limit(worker.topic) // 2 for worker in full) and time.monotonic() < until:
+        time.sleep(LOOK_S)
