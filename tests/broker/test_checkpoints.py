@@ -110,6 +110,23 @@ def test_a_torn_tail_behind_the_checkpoint_is_cut(stopped: Path) -> None:
     assert path.stat().st_size == 2 * SIZE
 
 
+def test_producers_are_known_after_retention_took_everything(stopped: Path) -> None:
+    log = started(stopped)
+    log.roll_for_retention()
+    for segment in log.delete_until(log.next_offset):
+        segment.delete()
+        segment.close()
+    log.close()
+    again = started(stopped, 12)
+    assert (again.start_offset, again.next_offset) == (12, 12)
+    data = batch([b"x" * 300], producer_id=7, epoch=0, sequence=11, timestamps=[T0 + 11])
+    found = again.duplicate_of(parts(data)[0])
+    assert found is not None
+    assert found.base_offset == 11
+    append(again, 3, first=12)
+    assert everything(again) == [12, 13, 14]
+
+
 def test_segments_that_retention_took_since_are_not_missed(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sorted(stopped.glob("*.log"))[0].unlink()
     positions = scanned(monkeypatch)

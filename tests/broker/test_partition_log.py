@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,35 @@ def test_a_segment_that_could_not_be_made_durable_ends_the_log(tmp_path: Path, m
     monkeypatch.undo()
     with pytest.raises(OSError, match="Input/output error"):
         log.sync()  # asking again would falsely succeed
+
+
+def test_what_a_late_check_refuses_is_not_there(log: PartitionLog) -> None:
+    first, second = batch([b"a" * 2000]), batch([b"b" * 3000])
+    append(log, first)
+
+    def refuse() -> None:
+        assert log.segments[0].path.stat().st_size == len(first) + len(second), "it is written before"
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        log.append(*parts(second), stamp=False, segment_bytes=HUGE, segment_ms=HUGE, check=refuse)
+    assert log.segments[0].path.stat().st_size == len(first)
+    assert append(log, first) == 1
+    log.append(*parts(second), stamp=False, segment_bytes=HUGE, segment_ms=HUGE, check=lambda: None)
+    log.expose()
+    assert [h.base_offset for h in headers(log.read(0, HUGE, at_least_one=True))] == [0, 1, 2]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reserves space behind the end of a file")
+def test_reserved_space_is_given_back(log: PartitionLog, tmp_path: Path) -> None:
+    data = batch([b"a" * 2000])
+    for _ in range(2):
+        log.append(*parts(data), stamp=False, segment_bytes=3000, segment_ms=HUGE, check=lambda: None)
+    log.expose()
+    first, last = (segment.path for segment in log.segments)
+    assert first.stat().st_blocks * 512 < 1 << 20
+    assert last.stat().st_size == len(data)
+    again = PartitionLog(log.folder)  # as after a crash
+    again.recover(0)
+    assert last.stat().st_blocks * 512 < 1 << 20
+    assert again.next_offset == 2

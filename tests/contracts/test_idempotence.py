@@ -132,6 +132,24 @@ def test_a_corrupt_batch_leaves_no_record(broker: Broker, connection: Connection
     assert end_offset(broker, topic) == 0
 
 
+@pytest.mark.parametrize("byte", [21, 26, 43, 51, 53, 200_000, -1])
+def test_a_large_corrupt_batch_leaves_nothing_and_the_next_ones_follow(
+    broker: Broker, connection: Connection, topic: str, producer_id: int, byte: int
+) -> None:
+    """Large ones are checked later; whatever field is damaged, the answer is the same."""
+    values = [bytes([n]) * 100_000 for n in range(4)]
+    first, second = (batch(values, producer_id=producer_id, epoch=0, sequence=n) for n in (0, 4))
+    damaged = bytearray(second)
+    damaged[byte] ^= 1
+    assert produce(connection, topic, first) == Produced(wire.NONE, 0)
+    assert produce(connection, topic, bytes(damaged)) == Produced(wire.CORRUPT_MESSAGE, -1)
+    assert end_offset(broker, topic) == 4
+    assert produce(connection, topic, second) == Produced(wire.NONE, 4)
+    assert produce(connection, topic, second) == Produced(wire.NONE, 4)
+    assert produce(connection, topic, bytes(damaged)) == Produced(wire.CORRUPT_MESSAGE, -1)
+    assert [record.value() for record in read_partition(broker, topic, 8)] == values * 2
+
+
 def test_a_batch_cut_short_counts_as_no_batch(connection: Connection, topic: str) -> None:
     assert produce(connection, topic, batch([b"some value"])[:-4]).error == wire.INVALID_RECORD
 

@@ -29,6 +29,8 @@ _PROGRAM = """
 import sys
 from pathlib import Path
 from ottla.broker import BrokerConfig, serve
+from ottla.broker.api import produce
+produce.LATE_BYTES = 300  # what is done for large batches only happens to most of these
 serve(BrokerConfig(data_dir=Path(sys.argv[1]), port=0, checkpoint_interval_ms=150, cleaner_backoff_ms=30,
                    retention_check_interval_ms=50))
 """

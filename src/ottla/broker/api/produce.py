@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ottla.broker.broker import Broker
@@ -41,6 +42,7 @@ logger = logging.getLogger("ottla.broker")
 API = PRODUCE
 ACKS = (-1, 0, 1)
 ZSTD, ZSTD_SINCE = 4, 7
+LATE_BYTES = 256 << 10
 
 
 def handle(broker: Broker, call: Call) -> Message | None:
@@ -116,8 +118,10 @@ def _append(
         return _refusal(index, ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
     if call.body["acks"] not in ACKS:
         return _refusal(index, ErrorCode.INVALID_REQUIRED_ACKS)
+    late = _is_checked_late(broker, topic, part["records"])
     try:
-        header, body = _checked(topic, part["records"], call)
+        header, body = _checked(topic, part["records"], call, late=late)
+        check = partial(_check_crc, header, body) if late else None
         if header.attributes & TRANSACTIONAL:
             journal = admit(
                 broker.transactions, call.body["transactional_id"], header, log, (topic.name, index), call.version
@@ -126,6 +130,8 @@ def _append(
                 touched.append(journal)
         duplicate = log.duplicate_of(header)
         if duplicate is not None:
+            if check is not None:
+                check()
             touched.append(log)  # the first copy may still be on its way to the disk
             stamp = duplicate.timestamp if topic.config.log_append_time else -1
             return _accepted(index, log, Appended(duplicate.base_offset, stamp))
@@ -136,8 +142,11 @@ def _append(
             stamp=config.log_append_time,
             segment_bytes=config.segment_bytes,
             segment_ms=config.segment_ms,
+            check=check,
         )
     except Refused as refused:
+        if late and refused.code != ErrorCode.CORRUPT_MESSAGE and not _is_intact(part["records"]):
+            refused = _damaged()  # whatever else a damaged batch says means nothing
         return _refusal(index, refused.code, str(refused))
     except OSError as error:
         logger.error("%s: a batch could not be written: %s", log.folder, error)
@@ -163,8 +172,35 @@ def _refusal(index: int, code: ErrorCode, message: str | None = None) -> Message
     return {"index": index, "error_code": code, "base_offset": -1, "error_message": message}
 
 
-def _checked(topic: Topic, data: Any, call: Call) -> tuple[BatchHeader, memoryview]:
-    """Header and body of the one batch in `data`, after all checks but the producer's sequence. Raises Refused."""
+def _is_checked_late(broker: Broker, topic: Topic, data: Any) -> bool:
+    """Whether the checksum is computed while the disk writes: only of batches whose writing takes a while.
+
+    What depends on more of the batch than its place in the log has it checked first.
+    """
+    if data is None or len(data) < LATE_BYTES or broker.config.flush != "ack":
+        return False
+    attributes = read_header(data).attributes
+    return not (attributes & TRANSACTIONAL or topic.config.log_append_time or topic.config.compact)
+
+
+def _is_intact(data: Any) -> bool:
+    return crc_of(data[CRC_FROM:]) == read_header(data).crc
+
+
+def _check_crc(header: BatchHeader, body: memoryview) -> None:
+    if crc_of(body) != header.crc:
+        raise _damaged()
+
+
+def _damaged() -> Refused:
+    return Refused(ErrorCode.CORRUPT_MESSAGE, "the batch's checksum does not match")
+
+
+def _checked(topic: Topic, data: Any, call: Call, *, late: bool) -> tuple[BatchHeader, memoryview]:
+    """Header and body of the one batch in `data`, after all checks but the producer's sequence. Raises Refused.
+
+    With `late` the checksum is left to the caller.
+    """
     if data is None or len(data) == 0:
         raise Refused(ErrorCode.INVALID_RECORD, "the request holds no records for this partition")
     try:
@@ -184,8 +220,8 @@ def _checked(topic: Topic, data: Any, call: Call) -> tuple[BatchHeader, memoryvi
             f"a batch of {header.size} bytes, max.message.bytes of the topic is {topic.config.max_message_bytes}",
         )
     body = data[CRC_FROM:]
-    if crc_of(body) != header.crc:
-        raise Refused(ErrorCode.CORRUPT_MESSAGE, "the batch's checksum does not match")
+    if not late:
+        _check_crc(header, body)
     _check_fields(header, call)
     _check_timestamps(topic, header)
     if topic.config.compact and records.has_record_without_key(data, header):

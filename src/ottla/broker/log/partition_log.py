@@ -113,7 +113,14 @@ class PartitionLog:
     # Writing
 
     def append(
-        self, header: BatchHeader, body: bytes | memoryview, *, stamp: bool, segment_bytes: int, segment_ms: int
+        self,
+        header: BatchHeader,
+        body: bytes | memoryview,
+        *,
+        stamp: bool,
+        segment_bytes: int,
+        segment_ms: int,
+        check: Callable[[], None] | None = None,
     ) -> Appended:
         """Appends one checked batch, giving it its offset.
 
@@ -123,9 +130,10 @@ class PartitionLog:
             stamp: Whether the broker's clock replaces the timestamps (message.timestamp.type=LogAppendTime).
             segment_bytes: Above this a new segment begins.
             segment_ms: So does one for an older segment.
+            check: What remains to be checked, while the disk is at work; see `Segment.append`. Not with `stamp`.
 
         Raises:
-            OSError: Nothing was appended.
+            OSError: Nothing was appended, as when `check` raises.
         """
         log_append_time = -1
         if stamp:
@@ -134,7 +142,7 @@ class PartitionLog:
         segment = self._active(header, segment_bytes, segment_ms)
         base_offset = self.next_offset
         prefix = stamped_prefix(header, base_offset, LEADER_EPOCH, header.crc)
-        segment.append([prefix, body], header, base_offset)
+        segment.append([prefix, body], header, base_offset, check)
         self.next_offset = base_offset + header.last_offset_delta + 1
         if header.producer_id >= 0:
             self.producers.note(header, base_offset)
@@ -200,6 +208,8 @@ class PartitionLog:
             # What is written to the next file must not outlast what is still on its way to this one: after a power cut
             # that would look like a lost file.
             self._sync_before_roll()
+        if self.segments:
+            self.segments[-1].release()
         path = self.folder / Segment.file_name(self.next_offset)
         segment = Segment.create(path, self.next_offset, time.time())
         self._folder_dirty = True

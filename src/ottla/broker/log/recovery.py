@@ -32,6 +32,8 @@ logger = logging.getLogger("ottla.broker")
 
 READ_BYTES = 1 << 20
 MAX_BATCH_BYTES = 1 << 30
+BLOCK_BYTES = 512  # what st_blocks counts in, whatever the file system does
+UNUSED_BYTES_MAX = 1 << 20
 RESTORE = "Restore it from a backup, or delete this partition's folder to go on without its records."
 
 
@@ -91,7 +93,10 @@ def _list(folder: Path) -> tuple[dict[int, int], bool]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(SUFFIX) and entry.name[: -len(SUFFIX)].isdecimal():
-                sizes[int(entry.name[: -len(SUFFIX)])] = entry.stat().st_size
+                found = entry.stat()
+                sizes[int(entry.name[: -len(SUFFIX)])] = found.st_size
+                if found.st_blocks * BLOCK_BYTES > found.st_size + UNUSED_BYTES_MAX:
+                    os.truncate(entry.path, found.st_size)  # space reserved before a crash, for what never came
             elif entry.name.endswith(swap.LEFTOVERS):
                 leftovers = True
     return sizes, leftovers
@@ -100,7 +105,9 @@ def _list(folder: Path) -> tuple[dict[int, int], bool]:
 def _behind(folder: Path, saved: Checkpoint, sizes: dict[int, int], start_offset: int) -> Recovered | None:
     """What follows a checkpoint; None if the files are not those it speaks of."""
     kept = [state for state in saved.segments if state.base_offset in sizes]
-    if not kept or not _match(kept, saved, sizes, start_offset):
+    # Retention may have taken all of them, and left the empty one that was begun where the checkpoint ends.
+    all_gone = not kept and min(sizes, default=-1) == saved.offset <= start_offset
+    if not all_gone and (not kept or not _match(kept, saved, sizes, start_offset)):
         return None
     producers, transactions = Producers(), Transactions()
     try:
@@ -111,8 +118,8 @@ def _behind(folder: Path, saved: Checkpoint, sizes: dict[int, int], start_offset
     segments = [_segment(folder, state) for state in kept]
     walk = _Walk(folder, segments, producers, transactions)
     walk.next_offset, walk.exact = saved.offset, True
-    later = [base for base in sorted(sizes) if base > kept[-1].base_offset]
-    if sizes[kept[-1].base_offset] == kept[-1].size or walk.check(segments[-1], later):
+    later = [base for base in sorted(sizes) if not kept or base > kept[-1].base_offset]
+    if all_gone or sizes[kept[-1].base_offset] == kept[-1].size or walk.check(segments[-1], later):
         walk.follow(later)
     return Recovered(segments, walk.next_offset, producers, transactions, saved.cleaned, saved.offset)
 

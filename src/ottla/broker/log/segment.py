@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ottla.broker.log import index
 from ottla.broker.log.batch import HEADER_SIZE, LENGTH_OVERHEAD, MAGIC, BatchHeader, is_intact, read_header
-from ottla.broker.log.durable import sync_file, write_at
+from ottla.broker.log.durable import reserve, start_writing, sync_file, write_at
 from ottla.broker.log.index import INTERVAL_BYTES, OffsetIndex
 from ottla.broker.log.open_files import FILES, OpenFiles
 from ottla.errors import CorruptLog
 
 SCAN_BYTES = 1 << 18
 FIND_BYTES = INTERVAL_BYTES + HEADER_SIZE
+RESERVED_BYTES = 16 << 20
 SUFFIX = ".log"
 _NO_BATCH = HEADER_SIZE - LENGTH_OVERHEAD  # a smaller length field is no batch's
 _AGAIN = 1.5  # the index of a growing segment is saved anew when it has so many times the entries
@@ -37,6 +38,7 @@ class Segment:
     __slots__ = (
         "_files",
         "_index",
+        "_reserved",
         "_saved",
         "base_offset",
         "created_at",
@@ -64,6 +66,7 @@ class Segment:
         self._files = files
         self._index: OffsetIndex | None = None
         self._saved = 0  # bytes of the log that the index file stands for
+        self._reserved = 0  # up to here there is disk space
 
     @staticmethod
     def file_name(base_offset: int) -> str:
@@ -149,8 +152,21 @@ class Segment:
 
     # Writing
 
-    def append(self, chunks: list[bytes | memoryview], header: BatchHeader, base_offset: int) -> None:
-        """Writes a batch at the end. On any failure the file is as before and the OSError goes on.
+    def append(
+        self,
+        chunks: list[bytes | memoryview],
+        header: BatchHeader,
+        base_offset: int,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        """Writes a batch at the end. On any failure the file is as before and the error goes on.
+
+        Args:
+            chunks: The batch.
+            header: Its header.
+            base_offset: Its offset.
+            check: Looks at the batch while the disk is already at work on it, for large ones that somebody waits for;
+                raises if it may not stay.
 
         Raises:
             OSError: The write failed (a full disk is ENOSPC); what was written of it has been cut off again.
@@ -159,13 +175,20 @@ class Segment:
         fd = self.fd if self.fd >= 0 else self._open()
         entries = self._index if self._index is not None else self._load_index()
         self.recent = True
+        if check is not None and start + expected > self._reserved:
+            self._reserved = start + expected + RESERVED_BYTES
+            reserve(fd, start, expected + RESERVED_BYTES)
         try:
             written = write_at(fd, chunks, start)
             if written < expected:
                 rest = b"".join(chunks)
                 while written < expected:
                     written += os.pwrite(fd, memoryview(rest)[written:], start + written)
-        except OSError:
+            if check is not None:
+                start_writing(fd, start, expected)
+                check()
+        except BaseException:
+            self._reserved = 0  # it goes with what is cut off
             os.ftruncate(fd, start)
             raise
         timestamp = header.max_timestamp
@@ -175,6 +198,13 @@ class Segment:
         if self.first_timestamp < 0:
             self.first_timestamp = timestamp
         self.size = start + expected
+
+    def release(self) -> None:
+        """Gives back the disk space that was reserved for more: nothing will be appended for the time being."""
+        if self._reserved > self.size:
+            with contextlib.suppress(OSError):  # then it stays reserved, which harms nothing
+                os.ftruncate(self.descriptor(), self.size)
+        self._reserved = 0
 
     def took(self, base_offset: int, position: int, size: int, timestamp: int) -> None:
         """Counts in a batch that is in the file already, behind all others."""
@@ -285,6 +315,7 @@ class Segment:
         """Cuts the file at a batch boundary, and forgets the index. Raises OSError."""
         os.ftruncate(self.descriptor(), size)
         self.size = size
+        self._reserved = 0
         self._index, self._saved = None, 0
         self._index_path.unlink(missing_ok=True)
 
@@ -312,6 +343,7 @@ class Segment:
                 os.close(fd)
 
     def close(self) -> None:
+        self.release()
         with self._files.lock:
             fd, self.fd = self.fd, -1
         self._index = None  # whoever counts open files may hold on to the segment for a while
