@@ -31,6 +31,7 @@ class OffsetTracker:
 
     __slots__ = (
         "_committed",
+        "_done",
         "_finished",
         "_lock",
         "_pending",
@@ -45,6 +46,7 @@ class OffsetTracker:
     def __init__(self, *, remember: bool = False) -> None:
         self._lock = threading.Lock()
         self._pending: deque[int] = deque()
+        self._done: deque[int] = deque()  # finished, and not yet looked at: handlers need no lock to say so
         self._finished: set[int] = set()
         self._position: int | None = None
         self._committed: Progress | None = None
@@ -82,9 +84,19 @@ class OffsetTracker:
             return again
 
     def finished(self, offset: int) -> None:
-        with self._lock:
-            self._finished.add(offset)
-            self._move()
+        self._done.append(offset)
+
+    def _settle(self) -> None:
+        """Looks at what was finished since the last look. Under the lock."""
+        done, pending, finished = self._done, self._pending, self._finished
+        while done:
+            offset = done.popleft()
+            if not finished and pending and pending[0] == offset:  # nearly always, where one follows the other
+                pending.popleft()
+                self._position = offset + 1
+            else:
+                finished.add(offset)
+        self._move()
 
     def _move(self) -> None:
         pending, finished = self._pending, self._finished
@@ -96,28 +108,35 @@ class OffsetTracker:
     @property
     def unfinished(self) -> int:
         """Records received and not yet behind the position."""
-        return len(self._pending)
+        with self._lock:
+            self._settle()
+            return len(self._pending)
 
     @property
     def position(self) -> int | None:
         """One past the last record of the finished prefix; None before the first."""
-        return self._position
+        with self._lock:
+            self._settle()
+            return self._position
 
     @property
     def next_offset(self) -> int | None:
         """The first offset that is not finished; None before the first record."""
         with self._lock:
+            self._settle()
             return self._pending[0] if self._pending else self._position
 
     @property
     def progress(self) -> Progress | None:
         """What to commit as things stand; None if nothing is finished."""
         with self._lock:
+            self._settle()
             return self._progress()
 
     def to_commit(self) -> Progress | None:
         """The progress if there is any since it was last asked for, else None."""
         with self._lock:
+            self._settle()
             progress = self._progress()
             if progress is None or progress == self._committed:
                 return None
