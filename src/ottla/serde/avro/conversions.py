@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import decimal
+import struct
+from binascii import hexlify
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -10,7 +12,7 @@ from typing import Any
 from uuid import UUID, SafeUUID
 
 from ottla.serde.avro.faults import Malformed
-from ottla.serde.avro.varint import encode_long, read_big_long
+from ottla.serde.avro.varint import encode_long
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LOCAL_EPOCH = datetime(1970, 1, 1)
@@ -37,15 +39,6 @@ def write_datetime(value: datetime) -> bytes:
 def write_datetime_millis(value: datetime) -> bytes:
     """Milliseconds since 1970 in UTC, as a long; what is finer is cut off."""
     return encode_long((value - EPOCH) // _MILLISECOND)
-
-
-def read_datetime(b: bytes, p: int) -> tuple[datetime, int]:
-    """The instant of a long of microseconds, in UTC, and the position after it."""
-    n, q = read_big_long(b, p)
-    try:
-        return EPOCH + n * _MICROSECOND, q
-    except OverflowError:
-        return datetime_of_micros(n), q  # which says what is wrong
 
 
 def datetime_of_micros(n: int) -> datetime:
@@ -96,6 +89,33 @@ def date_of_days(n: int) -> date:
         raise Malformed(f"{n} days since 1970 lie beyond the years 1 to 9999") from None
 
 
+_DAYS_KEPT = 8192  # 22 years, in 1 MB
+
+
+class Dates(dict[int, date]):
+    """Days since 1970 -> the date, of as many days as were met first: records rarely speak of many more."""
+
+    def __missing__(self, n: int) -> date:
+        day = date_of_days(n)
+        if len(self) < _DAYS_KEPT:
+            self[n] = day
+        return day
+
+
+class DateBytes(dict[date, bytes]):
+    """A date -> what `write_date` gives for it, in the same way."""
+
+    def __missing__(self, value: date) -> bytes:
+        data = write_date(value)
+        if len(self) < _DAYS_KEPT:
+            self[value] = data
+        return data
+
+
+DATES = Dates()
+DATE_BYTES = DateBytes()
+
+
 def write_time(value: time) -> bytes:
     """Microseconds since midnight, as a long. TypeError for an aware time and for a datetime."""
     if value.tzinfo is not None or not isinstance(value, time):
@@ -142,6 +162,7 @@ _new_uuid = UUID.__new__
 _set_number: Callable[[UUID, int], None] = vars(UUID)["int"].__set__
 _set_safety: Callable[[UUID, SafeUUID], None] = vars(UUID)["is_safe"].__set__
 _UNKNOWN_SAFETY = SafeUUID.unknown
+_uuid_parts = struct.Struct("8s4s4s4s12s").unpack
 
 
 def uuid_of_text(text: str) -> UUID:
@@ -161,8 +182,8 @@ def uuid_of_text(text: str) -> UUID:
 
 def uuid_text(value: Any) -> bytes:
     """A UUID's text, as bytes. TypeError or AttributeError for anything else, whose text could be anything."""
-    text = value.int.to_bytes(16, "big").hex() if value.__class__ is UUID else value.hex
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}".encode()
+    digits = hexlify(value.int.to_bytes(16, "big")) if value.__class__ is UUID else value.hex.encode()
+    return b"-".join(_uuid_parts(digits))
 
 
 def uuid_of_bytes(data: bytes) -> UUID:

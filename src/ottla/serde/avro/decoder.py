@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ottla.errors import DecodeError
-from ottla.serde.avro import conversions, varint
+from ottla.serde.avro import conversions, spans, varint
 from ottla.serde.avro.faults import DEPTH_MAX, Malformed, decode_fault, leftover
 from ottla.serde.avro.nodes import Node
 from ottla.serde.avro.plan import (
@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 
 Decoder = Callable[[bytes, int], Any]
 """From a value and the position of its payload to the object. Raises DecodeError; refuses bytes left over."""
+
+_SPANS = {
+    conversions.timedelta_of_micros: ("read_timedelta", spans.read_timedelta),
+    conversions.time_of_micros: ("read_time", spans.read_time),
+}
 
 # Python refuses more than 20 nested loops in one function; an array takes two.
 _INLINE_DEPTH_MAX = 5
@@ -189,16 +194,40 @@ class _DecoderSource:
         return n
 
     def _primitive(self, plan: ReadPrimitive) -> str:
-        if plan.convert is conversions.datetime_of_micros and plan.kind == "long":
-            return self._instant()
-        value = self._plain(plan)
         if plan.convert is None:
+            return self._plain(plan)
+        if plan.kind in ("int", "long"):
+            return self._of_number(plan)
+        return f"{self.source.bind(plan.convert_name, plan.convert)}({self._plain(plan)})"
+
+    def _of_number(self, plan: ReadPrimitive) -> str:
+        """What a whole number stands for."""
+        source, convert = self.source, plan.convert
+        if convert is conversions.datetime_of_micros:
+            return self._instant()
+        value = source.fresh("v")
+        if convert in _SPANS:
+            name, read = _SPANS[convert]
+            source.line(f"{value}, p = {source.bind(name, read)}(b, p)")
             return value
-        return f"{self.source.bind(plan.convert_name, plan.convert)}({value})"
+        reader = "read_big_long" if plan.convert_name == "to_datetime" else "read_long"
+        source.line(f"{value}, p = {reader}(b, p)")
+        if convert is conversions.date_of_days:
+            return f"{source.bind('DATES', conversions.DATES)}[{value}]"
+        return f"{source.bind(plan.convert_name, convert)}({value})"
 
     def _instant(self) -> str:
-        value = self.source.fresh("v")
-        self.source.line(f"{value}, p = {self.source.bind('read_datetime', conversions.read_datetime)}(b, p)")
+        """By the tables of `spans`, whose `read_datetime` is for what is not in them."""
+        source, bind, value = self.source, self.source.bind, self.source.fresh("v")
+        tables = [bind(name, getattr(spans, name)) for name in ("HIGHEST", "HIGHER", "LOWER", "LOWEST")]
+        pairs = [source.fresh("h") for _ in tables]
+        with source.block("try:"):
+            source.line(f"{', '.join(reversed(pairs))} = {bind('FOUR_PAIRS', spans.FOUR_PAIRS)}(b, p)")
+            terms = (f"{table}[{pair}]" for table, pair in zip(tables, pairs, strict=True))
+            source.line(f"{value} = {' + '.join(terms)}")
+            source.line("p += 8")
+        with source.block(f"except (KeyError, {bind('StructError', struct.error)}):"):
+            source.line(f"{value}, p = {bind('read_datetime', spans.read_datetime)}(b, p)")
         return value
 
     def _plain(self, plan: ReadPrimitive) -> str:
@@ -211,12 +240,7 @@ class _DecoderSource:
             case "null":
                 return "None"
             case "int" | "long":
-                if plan.convert is None:
-                    return self._number("v", "SMALL", "read_long")
-                value = source.fresh("v")
-                reader = "read_big_long" if plan.convert_name == "to_datetime" else "read_long"
-                source.line(f"{value}, p = {reader}(b, p)")
-                return value
+                return self._number("v", "SMALL", "read_long")
             case "string":
                 n = self._number("n", "COUNT", "read_length")
                 return f"b[p:(p := p + {n})].decode()"

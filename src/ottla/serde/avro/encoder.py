@@ -41,7 +41,6 @@ _INLINE_DEPTH_MAX = 4
 
 _LOGICAL_WRITERS: dict[str, Callable[[Any], bytes]] = {
     "datetime": conversions.write_datetime,
-    "date": conversions.write_date,
     "datetime_millis": conversions.write_datetime_millis,
     "time": conversions.write_time,
     "time_millis": conversions.write_time_millis,
@@ -263,6 +262,8 @@ class _EncoderSource:
             case Logical(kind="uuid"):
                 text = fresh("s")
                 return [f"b'H'+({text} := {bind('uuid_text', conversions.uuid_text)}({value}))"]
+            case Logical(kind="date"):
+                return [f"{bind('DATE_BYTES', conversions.DATE_BYTES)}[{value}]"]
             case Logical(kind=kind, millis=millis):
                 name = f"{kind}_millis" if millis else kind
                 return [f"{bind('write_' + name, _LOGICAL_WRITERS[name])}({value})"]
