@@ -60,6 +60,15 @@ class Deserializer:
                 self._names[value[:5]] = name
             return name
 
+    def one_type(self, value: bytes) -> bool:
+        """Whether everything written with a value's schema is of the type `record_name` gave for it: not so with
+        Protobuf, and not known before `record_name` was asked."""
+        return value[:5] in self._names
+
+    def tells_type(self, value: bytes) -> bool:
+        """Whether the schema id alone says what type a value is, once `record_name` was asked for one of its schema."""
+        return value[:5] in self._names
+
     def framed(self, value: bytes, headers: Iterable[tuple[str, bytes | None]] | None, *, key: bool = False) -> bytes:
         """A value whose schema is named in a header, in the usual wire form; any other value as it is.
 
@@ -112,13 +121,14 @@ class Deserializer:
         found: list[T] = []
         for start, run in _runs(values):
             try:
-                found += self._decode_run(run, cls)
+                found += self.decode_run(run, cls)
             except DecodeError as error:
                 error.index = start + (error.index or 0)
                 raise
         return found
 
-    def _decode_run(self, values: Sequence[bytes], cls: type) -> list[Any]:
+    def decode_run(self, values: Sequence[bytes], cls: type) -> list[Any]:
+        """As `decode_many`, for values that are known to share a schema: at least one of them."""
         try:
             decode = self._decoders[cls][values[0][:5]]
         except (KeyError, TypeError):
