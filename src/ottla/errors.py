@@ -17,6 +17,7 @@ OttlaError
         TransactionAborted      rolled back, nothing of it is visible
         ProducerFenced          another producer took over the transactional id
     HandlerError                a handler failed for good
+        BatchFailed             a batch handler failed at one record
     NotNow                      a handler cannot take its record yet; raised by middleware and inboxes, never fatal
     RequestError                a request over Kafka got no answer
         RequestTimeout          nobody answered in time
@@ -24,6 +25,7 @@ OttlaError
     StreamsError                something about stream processing
         TopologyError           a topology cannot be built, or not run as it is
         StreamsFailed           a record failed in a stream application and nothing was to be done about it; says where
+        StateUnavailable        no instance can answer a query of a store now, or none recently enough
     BrokerError                 the embedded broker cannot start or go on
         DataFolderLocked        another process serves the same data folder
         CorruptLog              stored data is damaged in the middle
@@ -36,6 +38,8 @@ An error says what happened, where, and what to do next.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class OttlaError(Exception):
@@ -182,6 +186,29 @@ class HandlerError(OttlaError):
     """A handler failed for good (attempts used up, or an exception that is never retried)."""
 
 
+class BatchFailed(HandlerError):
+    """A handler of batches raises it to say at which record it failed: those before it are handled, it is retried or
+    dead-lettered, the others go on.
+
+        for index, order in enumerate(orders):
+            try:
+                store(order)
+            except Exception as error:
+                raise BatchFailed(index, error) from error
+
+    Args:
+        index: Which of the events, from 0.
+        error: What went wrong with it: retries and dead letters go by this one.
+        answers: What to publish for those before it, one entry per event; nothing if it is left out.
+    """
+
+    def __init__(self, index: int, error: Exception, answers: Sequence[object] = ()) -> None:
+        self.index = index
+        self.error = error
+        self.answers = answers
+        super().__init__(f"event {index} of a batch: {type(error).__name__}: {error}")
+
+
 class StreamsError(OttlaError):
     """Something about stream processing."""
 
@@ -189,6 +216,11 @@ class StreamsError(OttlaError):
 class TopologyError(StreamsError):
     """A topology cannot be built (a name used twice, a serde nobody named, topics that are not co-partitioned), or not
     run as it is. The message names the operators and topics."""
+
+
+class StateUnavailable(StreamsError):
+    """No instance can answer a query of a store now (tasks are moving, or nobody runs), or none recently enough. Trying
+    again may work."""
 
 
 class StreamsFailed(StreamsError):

@@ -1,0 +1,1 @@
+"""Runs topologies: membership and tasks, restoration, commits, queries."""

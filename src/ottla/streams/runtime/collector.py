@@ -1,0 +1,221 @@
+"""Takes what tasks write, and commits it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from ottla.errors import BrokerUnavailable, KafkaError, ProducerFenced, PublishError, StreamsFailed, TransactionAborted
+from ottla.kafka.stream_producer import StreamProducer
+from ottla.kafka.transactions import REFUSALS
+from ottla.streams.errors_policy import ErrorHandlers, Failure
+from ottla.streams.records import NO_TIMESTAMP, Headers
+from ottla.streams.stores.transactional import TransactionalStore
+
+Output = tuple[str, bytes | None, bytes | None]
+Place = tuple[str, int]
+
+REFUSED_MAX = 10_000
+
+
+class Collector:
+    """The Sink of all tasks of an instance. Belongs to the stream thread.
+
+    A record that the broker refuses spoils its transaction. Nobody looks at each acknowledgement (that would cost as
+    much as sending); after such a failure the same work is done again *carefully*, with a look at each, which finds
+    the culprit; when it comes up the third time the production handler is asked what to do with it.
+
+    Args:
+        open_producer: Makes the producer; called again after one was fenced.
+        partitions: How many partitions a topic has.
+        handlers: What to do with an output that is refused.
+    """
+
+    def __init__(
+        self, open_producer: Callable[[], StreamProducer], partitions: Callable[[str], int], handlers: ErrorHandlers
+    ) -> None:
+        self._open_producer = open_producer
+        self._partitions = partitions
+        self._handlers = handlers
+        self._log = logging.getLogger("ottla.streams")
+        self._producer: StreamProducer | None = None
+        self._begun = False
+        self._careful = False
+        self._refused: dict[Output, str] = {}
+        self._acknowledged: dict[Place, int] = {}
+        self.sent: Counter[str] = Counter()
+        self.left_out = 0
+
+    # ------------------------------------------------------------------ as a Sink
+
+    def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        *,
+        headers: Headers | None = None,
+        timestamp_ms: int = NO_TIMESTAMP,
+        partition: int | None = None,
+    ) -> None:
+        """Writes one record. Raises StreamsFailed where it is refused and the handler says to stop."""
+        output = topic, key, value
+        if self._refused and (reason := self._refused.get(output)) is not None:
+            self._refuse(output, PublishError(reason))
+            return
+        try:
+            self._begin().produce(
+                topic,
+                key,
+                value,
+                headers=headers,
+                timestamp_ms=timestamp_ms,
+                partition=-1 if partition is None else partition,
+                on_delivery=partial(self._delivered, output) if self._careful else None,
+            )
+        except PublishError as error:
+            self._refuse(output, error)
+            return
+        self.sent[topic] += 1
+
+    def send_many(
+        self,
+        topic: str,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        timestamps_ms: Sequence[int],
+        headers: Sequence[Headers | None] | None = None,
+    ) -> None:
+        """Writes many records to one topic, in their order."""
+        if headers is not None or self._careful or self._refused:
+            for at, (key, value) in enumerate(zip(keys, values, strict=True)):
+                self.send(topic, key, value, headers=headers[at] if headers else None, timestamp_ms=timestamps_ms[at])
+            return
+        try:
+            self._begin().produce_many(topic, keys, values, timestamps_ms)
+        except PublishError as error:
+            # Which one it was is not known: begin anew, carefully.
+            raise TransactionAborted(str(error)) from error
+        self.sent[topic] += len(keys)
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a physical topic has."""
+        return self._partitions(topic)
+
+    # ------------------------------------------------------------------ for the stream thread
+
+    def open(self) -> None:
+        """Makes the producer, which fences the one before it. Raises as TransactionalProducer does."""
+        if self._producer is None:
+            self._producer = self._open_producer()
+            self._begun = False
+
+    @property
+    def is_open(self) -> bool:
+        return self._producer is not None
+
+    @property
+    def spoiled(self) -> bool:
+        """Whether what was sent since the last commit has failed already."""
+        return self._producer is not None and self._producer.must_abort
+
+    def log_changes(self, changelog: Place, store: TransactionalStore) -> bool:
+        """Writes a store's changes to its changelog; whether there were any."""
+        changes: Mapping[bytes, bytes | None] = store.logged_changes()
+        if not changes:
+            return False
+        producer = self._begin()
+        topic, partition = changelog
+        keys, values = list(changes), list(changes.values())
+        producer.produce_many(topic, keys[:-1], values[:-1], partition=partition)
+        self._acknowledged.pop(changelog, None)
+        # The last one's offset is the changelog's new end: records of a partition are acknowledged in their order.
+        producer.produce(topic, keys[-1], values[-1], partition=partition, on_delivery=self._logged)
+        return True
+
+    def logged_up_to(self, changelog: Place) -> int | None:
+        """The offset behind what `log_changes` wrote last; None where it is not known."""
+        return self._acknowledged.get(changelog)
+
+    def commit(self, offsets: list[Any], group: Callable[[], Any]) -> None:
+        """Commits what was sent, together with the offsets where the guarantee asks for that.
+
+        Raises:
+            KafkaError: It is not committed, or nobody knows: call `roll_back`.
+        """
+        producer = self._begin()
+        if producer.must_abort:
+            raise TransactionAborted("a record of this transaction was refused")
+        producer.commit(offsets, group())
+        self._begun = False
+        self._careful = False
+
+    def roll_back(self, error: KafkaError) -> None:
+        """Undoes what was sent since the last commit.
+
+        Raises:
+            BrokerUnavailable, KafkaError: There is no producer now; `open` tries again.
+        """
+        self._careful = any(word in str(error).lower() for word in REFUSAL_WORDS)
+        if len(self._refused) > REFUSED_MAX:
+            self._refused.clear()
+        producer, begun, self._begun = self._producer, self._begun, False
+        if producer is None:
+            return
+        if not isinstance(error, ProducerFenced | BrokerUnavailable):
+            try:
+                if begun:
+                    producer.abort()
+                return
+            except KafkaError as failure:
+                self._log.warning("a transaction could not be aborted: %s", failure)
+        # Fenced, or nobody knows whether it is committed: a new producer's first step settles it.
+        self._producer = None
+        producer.close()
+
+    def close(self) -> None:
+        """Aborts what is open and lets the client go."""
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            if self._begun:
+                try:
+                    producer.abort()
+                except KafkaError as error:
+                    self._log.warning("the last transaction could not be aborted: %s", error)
+            producer.close()
+
+    def _begin(self) -> StreamProducer:
+        producer = self._producer
+        if producer is None:
+            raise BrokerUnavailable("there is no producer")
+        if not self._begun:
+            producer.begin()
+            self._begun = True
+        return producer
+
+    def _logged(self, error: Any, message: Any) -> None:
+        if error is None:
+            self._acknowledged[message.topic(), message.partition()] = message.offset() + 1
+        elif self._producer is not None:
+            self._producer.must_abort = True
+
+    def _delivered(self, output: Output, error: Any, _message: Any) -> None:
+        if error is not None:
+            if self._producer is not None:
+                self._producer.must_abort = True
+            if error.name() in REFUSALS:
+                self._refused[output] = f"topic {output[0]} refused the record with key {output[1]!r}: {error.str()}"
+
+    def _refuse(self, output: Output, error: PublishError) -> None:
+        failure = Failure("production", f"sink of {output[0]}", error, None)
+        if self._handlers.response(failure) != "continue":
+            raise StreamsFailed(f"production failed: {error}", operator=failure.operator) from error
+        self.left_out += 1
+        self._log.warning("an output is left out: %s", error)
+
+
+REFUSAL_WORDS = ("too large", "refused", "invalid record", "invalid timestamp", "authorization", "unknown partition")
+"""How the client library words that a record is refused. Being careful once too often costs a little speed only."""
