@@ -28,6 +28,10 @@ MAY_IMPORT = {
     "registry.server": {"errors", "kafka", "registry", "serde", "settings"},
     "listeners": {"errors", "events", "kafka", "serde", "settings"},
     "streams": {"errors", "events", "serde"},
+    "streams.runtime": {"errors", "kafka", "observability", "serde", "settings", "streams"},
+    "streams.app": {
+        "errors", "kafka", "observability", "registry", "serde", "settings", "streams", "streams.runtime",
+    },
     "deadletters": {"errors", "kafka", "listeners", "settings"},
     "observability": {"errors"},
     "middleware": {"errors", "listeners", "observability"},
@@ -35,14 +39,16 @@ MAY_IMPORT = {
     "broker": {"errors"},
     "processes": {"errors", "settings"},
     "testing": {"errors", "processes", "serde", "streams"},
-    "app_patterns": {"errors", "kafka", "listeners", "observability", "patterns", "registry", "serde", "settings"},
+    "app_patterns": {
+        "errors", "events", "kafka", "listeners", "observability", "patterns", "registry", "serde", "settings",
+    },
     "app": {
         "app_patterns", "errors", "events", "kafka", "listeners", "middleware", "observability", "patterns",
         "registry", "serde", "settings",
     },
     "cli": {
         "app", "broker", "deadletters", "errors", "kafka", "processes",
-        "registry", "registry.server", "serde", "settings",
+        "registry", "registry.server", "serde", "settings", "streams", "streams.app", "streams.runtime",
     },
 }  # fmt: skip
 SUBROOMS = {"registry.server"}
