@@ -21,14 +21,16 @@ from ottla.errors import (
     RegistryUnavailable,
 )
 from ottla.events import EventType, event_type, new_event_id
+from ottla.kafka.admin import Admin
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import RecordMetadata
 from ottla.kafka.topics import ServiceTopics
 from ottla.kafka.transactions import TransactionalProducer
+from ottla.listeners.acknowledgement import Ack
 from ottla.listeners.agreement import RetryPlan
 from ottla.listeners.assembly import make_runner
 from ottla.listeners.deadletter import dead_letter_topic
-from ottla.listeners.declaration import Listener, declare
+from ottla.listeners.declaration import Filter, Listener, declare
 from ottla.listeners.naming import named_events, named_listeners
 from ottla.listeners.order import Order, per_partition
 from ottla.listeners.outputs import Outputs
@@ -36,6 +38,7 @@ from ottla.listeners.publisher import Failed, Publisher, Transaction
 from ottla.listeners.record import UNDECODED
 from ottla.listeners.retry import Retry
 from ottla.listeners.runner import ListenerRunner
+from ottla.listeners.watch import Watch
 from ottla.middleware.hook import Middleware, around
 from ottla.observability.health import Health
 from ottla.observability.metrics import Metrics
@@ -100,6 +103,7 @@ class App(AppPatterns):
         self._publisher: Publisher | None = None
         self._runner: ListenerRunner | None = None
         self._coming_up: asyncio.Task[None] | None = None
+        self._moves: Watch | None = None
         self._watched = False
 
     @cached_property
@@ -107,8 +111,14 @@ class App(AppPatterns):
         """The settings in force. Raises ConfigurationError with every fault at once."""
         return self._given or load_settings()
 
-    def configure(self, settings: Settings) -> None:
-        """Puts other settings in force, from the next start on: how tests point an app at their broker."""
+    @property
+    def given_settings(self) -> Settings | None:
+        """The settings the app was given; None where it reads them."""
+        return self._given
+
+    def configure(self, settings: Settings | None) -> None:
+        """Puts other settings in force from the next start on, None: those that are read anew. How tests point an app
+        at their broker."""
         self._given = settings
         self.__dict__.pop("settings", None)
 
@@ -132,6 +142,11 @@ class App(AppPatterns):
         """The event types the app knows of or listens to."""
         return (*self._known, *(event for listener in self._declared for event in listener.events))
 
+    @property
+    def unacknowledged(self) -> int:
+        """How many records that were published wait for their acknowledgement."""
+        return 0 if self._producer is None else self._producer.waiting
+
     # ------------------------------------------------------------------ declaring
 
     def listen(
@@ -142,6 +157,8 @@ class App(AppPatterns):
         batch: int = 1,
         order: Order = per_partition,
         exactly_once: bool = False,
+        ack: Ack = "auto",
+        filter: Filter | None = None,
         middleware: Iterable[Middleware] = (),
     ) -> Callable[[Function], Function]:
         """Declares a handler for events.
@@ -165,6 +182,10 @@ class App(AppPatterns):
                 Kafka transaction (every `listener.transaction_interval_s`): whoever reads committed records only sees
                 the effect of each record once, whatever crashes. What the handler does elsewhere (a database, an HTTP
                 call) is not part of it. The handlers of a topic must agree.
+            ack: `"auto"`: handled records are committed in the background. `"record"`, and `"batch"` for a handler of
+                batches: each is committed before the next one is begun. `"manual"`: the handler says `ctx.ack()`, then
+                or later, or `ctx.nack(delay)` to be given the record again.
+            filter: A plain function of the event (and its Context): records for which it gives False are passed over.
             middleware: Functions around its calls, within those of the app.
 
         Raises:
@@ -181,6 +202,8 @@ class App(AppPatterns):
                 batch=batch,
                 order=order,
                 exactly_once=exactly_once,
+                ack=ack,
+                filter=filter,
             )
             self._declared.append(around(listener, (*self._middleware, *within)))
             return function
@@ -365,6 +388,8 @@ class App(AppPatterns):
             await self._close()
 
     async def _start(self) -> None:
+        if self._given is None:
+            self.configure(None)  # what was read for a run before this one may be out of date
         settings = self.settings
         registry = client_for(settings.registry)
         serializer = make_serializer(settings, registry)
@@ -424,6 +449,20 @@ class App(AppPatterns):
                     self.metrics.expect(topic, listener.name)
                     self.metrics.expect(topic, UNDECODED)
 
+    def _start_watch(self) -> None:
+        settings = self.settings
+        assert self._producer is not None, "made when the app started"
+        self._moves = Watch(
+            runner=self._runner,
+            producer=self._producer,
+            admin=lambda: Admin(settings.kafka, timeout_s=WAIT_S),
+            conditions=self.health,
+            loop=asyncio.get_running_loop(),
+            stuck_after_s=settings.listener.stuck_after_s,
+            log=self._log,
+        )
+        self._moves.start()
+
     def _watch(self) -> None:
         """Lets health and metrics look at the run there is: once, for an app may run again."""
         if self._watched:
@@ -434,15 +473,12 @@ class App(AppPatterns):
             fatal = self._producer and self._producer.fatal
             return f"the producer cannot go on: {fatal}" if fatal else None
 
-        def lag() -> dict[tuple[str, int], int]:
-            positions = self._runner.positions() if self._runner else {}
-            return {place: max(0, at.end - at.position) for place, at in positions.items() if at.position is not None}
-
         self.health.watch(lambda: _failure_of(self._coming_up))
         self.health.watch(producer_failure)
         self.health.watch(lambda: self._runner.died if self._runner else None)
         if self._listeners:
-            self.metrics.watch_lag(lag)
+            self.metrics.watch_lag(lambda: self._moves.lag() if self._moves else {})
+        self.health.watch(lambda: self._moves.failure() if self._moves else None)
 
     async def _come_up(self) -> None:
         """Waits for what the service stands on, saying what it waits for, then begins."""
@@ -456,10 +492,12 @@ class App(AppPatterns):
         await self._until_done("broker", lambda: self._topics.ensure(topics, companions=graves, twins=twins))
         self.health.raise_condition("start", f"waiting for the schema registry at {self.settings.registry.url}")
         await self._until_done("schema registry", self._registry.ping)
+        await self._until_done("broker", lambda: self._find_scheduled(self._topics))
         for part in self._parts:
             await part.start(self._surroundings)
         if self._runner is not None:
             self._runner.start()
+        self._start_watch()
         self._up.set()
         self.health.clear_condition("start")
 
@@ -478,6 +516,9 @@ class App(AppPatterns):
 
     async def _close(self) -> None:
         self._up = asyncio.Event()  # a new one: the next run may be on another event loop, as in tests
+        if self._moves is not None:
+            await asyncio.to_thread(self._moves.stop)
+            self._moves = None
         deadline = time.monotonic() + self.settings.listener.drain_timeout_s
         if self._runner is not None:
             await self._runner.stop()

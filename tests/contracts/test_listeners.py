@@ -269,9 +269,9 @@ async def test_an_app_that_runs_again_reports_its_lag_once_and_not_what_killed_t
     async with app.running():
         await app.publish(world.Ordered("o-1"))
         await eventually(lambda: app._runner and app._runner.positions())
-        assert app.metrics.page().count(b"# TYPE ottla_consumer_lag") == 1
+        assert app.metrics.page().count(b"# TYPE ottla_consumer_lag gauge") == 1
         app._runner.died = "a fault of the machinery"  # type: ignore[union-attr]
         assert app.health.dead() == ["a fault of the machinery"]
     async with app.running():
         assert app.health.dead() == []
-        assert app.metrics.page().count(b"# TYPE ottla_consumer_lag") == 1
+        assert app.metrics.page().count(b"# TYPE ottla_consumer_lag gauge") == 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from ottla.listeners.watch import Lag
 from ottla.observability.health import Health
 from ottla.observability.metrics import Metrics
 
@@ -48,7 +49,7 @@ def test_every_promised_metric_is_on_the_page() -> None:
     metrics.handled("orders", "reserve", 0.002)
     metrics.skipped("orders")
     metrics.published("stock")
-    metrics.watch_lag(lambda: {("orders", 2): 7})
+    metrics.watch_lag(lambda: {("orders", 2): Lag(7, 1.5)})
     page = metrics.page().decode()
     for name in (
         "ottla_records_handled_total",
@@ -62,3 +63,4 @@ def test_every_promised_metric_is_on_the_page() -> None:
     ):
         assert name in page
     assert 'ottla_consumer_lag{partition="2",service="shop",topic="orders"} 7.0' in page
+    assert 'ottla_consumer_lag_seconds{partition="2",service="shop",topic="orders"} 1.5' in page

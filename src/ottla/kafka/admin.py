@@ -11,6 +11,7 @@ from confluent_kafka import admin as untyped_admin
 
 from ottla.errors import BrokerUnavailable, KafkaError
 from ottla.kafka.config import open_client
+from ottla.kafka.ends import Question
 from ottla.settings import KafkaSettings
 
 TURNED_AWAY = frozenset({"_AUTHENTICATION", "_SSL"})
@@ -84,6 +85,10 @@ class Admin:
         self._timeout_s = timeout_s
         self._turned_away: str | None = None
         self._client = open_client(rd.AdminClient, settings, error_cb=self._on_error)
+
+    def ask_ends(self, places: Iterable[tuple[str, int]], *, timeout_s: float) -> Question:
+        """Asks for the ends of partitions, as readers of committed records see them, without waiting."""
+        return Question(self._client, places, timeout_s)
 
     def topics(self, *, internal: bool = False) -> dict[str, int]:
         """Name to partition count. Topics whose name begins with two underscores only if `internal`."""
@@ -275,7 +280,11 @@ class Admin:
             return {}
         request = {confluent_kafka.TopicPartition(topic, p): spec for (topic, p), spec in wanted.items()}
         results = self._client.list_offsets(request, request_timeout=self._timeout_s)
-        return {(tp.topic, tp.partition): found.offset for tp, found in self._wait(results, "read").items()}
+        found = {(tp.topic, tp.partition): answer.offset for tp, answer in self._wait(results, "read").items()}
+        if any(offset < 0 for offset in found.values()):  # How this request says that it got no answer in time.
+            timed_out = confluent_kafka.KafkaError(confluent_kafka.KafkaError._TIMED_OUT)
+            raise self._failure("offsets could not be read", confluent_kafka.KafkaException(timed_out))
+        return found
 
     def _wait(self, results: Mapping[Any, Any], done: str) -> dict[Any, Any]:
         answers = {}

@@ -18,6 +18,9 @@ from ottla.settings import KafkaSettings
 
 log = logging.getLogger("ottla.kafka")
 
+POLL_S = 0.02
+"""How long the poll thread waits for a report; and so, at most, how long it takes to end."""
+
 Delivered = Callable[[Any, Any], None]
 """Called on the poll thread with (error or None, message). It must be quick and must not raise."""
 
@@ -53,6 +56,7 @@ class Producer:
         self._settled: list[tuple[asyncio.Future[RecordMetadata], RecordMetadata | PublishError]] = []
         self._running = True
         self.fatal: str | None = None
+        self._moved_at = time.monotonic()
         self._thread = threading.Thread(target=self._serve, name="ottla-producer", daemon=True)
         self._thread.start()
 
@@ -147,6 +151,16 @@ class Producer:
                 f"The record may still arrive; publishing it again with the same event id is safe."
             ) from None
 
+    @property
+    def silent_s(self) -> float:
+        """For how many seconds records have been waiting without one being acknowledged or refused."""
+        return time.monotonic() - self._moved_at
+
+    @property
+    def waiting(self) -> int:
+        """Records handed over and not acknowledged yet."""
+        return len(self._producer)
+
     def flush(self, timeout_s: float) -> int:
         """Waits until everything handed over is acknowledged. Returns how many records are still waiting."""
         # The library's own flush() serves delivery reports on the thread that calls it: beside the poll thread, two
@@ -167,9 +181,12 @@ class Producer:
     def _serve(self) -> None:
         while self._running:
             try:
-                self._producer.poll(0.1)
+                reports = self._producer.poll(POLL_S)
             except Exception as error:
                 self._poll_failed(error)
+            else:
+                if reports or not len(self._producer):
+                    self._moved_at = time.monotonic()
             if self._settled:
                 self._resolve()
 
