@@ -38,7 +38,10 @@ MAY_IMPORT = {
     "patterns": {"errors", "events", "kafka", "listeners", "serde", "settings"},
     "broker": {"errors"},
     "processes": {"errors", "settings"},
-    "testing": {"errors", "processes", "serde", "streams"},
+    "testing": {
+        "app", "broker", "deadletters", "errors", "events", "kafka", "listeners", "processes", "registry", "serde",
+        "settings", "streams",
+    },
     "app_patterns": {
         "errors", "events", "kafka", "listeners", "observability", "patterns", "registry", "serde", "settings",
     },

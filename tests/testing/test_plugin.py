@@ -87,7 +87,7 @@ def test_a_failed_test_shows_what_the_broker_said_meanwhile(users_tests: pytest.
     result.stdout.fnmatch_lines(["*embedded broker log*", "*the broker's last words*"])
 
 
-def test_an_app_runs_in_one_test_after_the_other_each_on_its_own_event_loop(users_tests: pytest.Pytester) -> None:
+def test_an_app_runs_in_one_test_after_the_other_each_under_names_of_its_own(users_tests: pytest.Pytester) -> None:
     users_tests.makepyfile(
         """
         import asyncio
@@ -103,13 +103,20 @@ def test_an_app_runs_in_one_test_after_the_other_each_on_its_own_event_loop(user
 
         async def publish():
             async with app.running():
-                await app.publish(Placed("p-1"))
+                return await app.publish(Placed("p-1"))
 
-        def test_once(kafka_env):
-            asyncio.run(publish())
+        def test_once(kafka_env, kafka_prefix):
+            placed = asyncio.run(publish())
+            assert placed.topic == kafka_prefix + "run-again-events"
+            assert placed.offset == 0
 
         def test_again(kafka_env):
-            asyncio.run(publish())
+            assert asyncio.run(publish()).offset == 0
+
+        def test_under_test(app_under_test):
+            with app_under_test(app) as service:
+                (placed,) = service.publish(Placed("p-1"))
+                assert placed.offset == 0
         """
     )
-    users_tests.runpytest_subprocess().assert_outcomes(passed=2)
+    users_tests.runpytest_subprocess().assert_outcomes(passed=3)
