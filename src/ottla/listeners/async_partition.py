@@ -7,6 +7,7 @@ import concurrent.futures
 from collections import deque
 
 from ottla.kafka.record import Message
+from ottla.listeners.express import RECORDS
 from ottla.listeners.offsets import OffsetTracker
 from ottla.listeners.record import RecordProcessor
 from ottla.listeners.steps import walk_async
@@ -75,5 +76,23 @@ class AsyncPartition:
                 await self._arrived.wait()
                 continue
             # Never waits for more records than there are.
-            taken = [queue.popleft() for _ in range(min(self._batch, len(queue)))]
-            await walk_async(self._processor.way(taken, self.tracker), self._stopping)
+            most = RECORDS if self._batch == 1 else self._batch
+            taken = [queue.popleft() for _ in range(min(most, len(queue)))]
+            if self._batch == 1:
+                await self._one_by_one(taken)
+            else:
+                await walk_async(self._processor.way(taken, self.tracker), self._stopping)
+
+    async def _one_by_one(self, left: list[Message]) -> None:
+        """Handles records until they are done with, or the partition is given up."""
+        express, tracker, stopping = self._processor.express, self.tracker, self._stopping
+        while left and not stopping.is_set():
+            done, way = await express.walk_async(left, tracker, stopping)
+            if way is None and not done:
+                way = self._processor.way(left[:1], tracker)
+            if way is not None:
+                if not await walk_async(way, stopping):
+                    return
+                done += 1
+            left = left[done:]
+        await asyncio.sleep(0)  # Handlers that wait for nothing must not keep the loop to themselves.

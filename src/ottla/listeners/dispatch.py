@@ -38,11 +38,21 @@ class Dispatcher:
                 self._routes[event.topic, event.name] = (listener, event.cls)
         self._known = {(event.topic, event.name) for event in known}
         self._seen: set[bytes] = set()
+        self._quick: dict[tuple[str, bytes], tuple[Listener, type]] = {}
 
     def may_block(self, message: Message) -> bool:
         """Whether decoding may ask the registry: it does once per schema id."""
         value = message.value()
         return value is not None and value[:5] not in self._seen
+
+    def quick(self, topic: str, value: bytes) -> tuple[Listener, type] | None:
+        """The listener of a value's schema and its class, if values of this schema were routed before and are all of
+        one type."""
+        return self._quick.get((topic, value[:5]))
+
+    def decode_run(self, values: list[bytes], cls: type) -> list[Any]:
+        """The events in values of one schema, for which `quick` gave the class. Raises as `Deserializer.decode_run`."""
+        return self._deserializer.decode_run(values, cls)
 
     def route(self, message: Message) -> tuple[Listener, Any] | None:
         """The listener and its event; None for a record to pass over (a known type nobody wants, or a tombstone).
@@ -64,6 +74,8 @@ class Dispatcher:
             if found is not None:
                 event: Any = self._deserializer.decode(value, found[1])
                 self._seen.add(value[:5])
+                if self._deserializer.tells_type(value):
+                    self._quick[topic, value[:5]] = found
                 return found[0], event
         except DecodeError as error:
             raise error.at(topic, message.partition(), message.offset()) from error.__cause__

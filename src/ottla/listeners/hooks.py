@@ -11,6 +11,9 @@ class Observer(Protocol):
     def handled(self, topic: str, handler: str, seconds: float) -> None:
         """A handler finished a record, `seconds` after its first attempt began."""
 
+    def handled_many(self, topic: str, handler: str, seconds: list[float]) -> None:
+        """As many calls of `handled`."""
+
     def failed(self, topic: str, handler: str) -> None:
         """One attempt of a handler raised."""
 

@@ -64,7 +64,7 @@ def walk(way: Way, stopping: threading.Event) -> bool:
             except Exception as error:
                 step = way.throw(error)
             except BaseException as error:
-                step = way.throw(_failure(error))
+                step = way.throw(failure_of(error))
             else:
                 step = way.send(result)
     except StopIteration:
@@ -102,7 +102,7 @@ async def walk_async(way: Way, stopping: asyncio.Event) -> bool:
                 if task is None or task.cancelling():
                     raise
                 # Nobody cancels this task: the handler waited for something that somebody else cancelled.
-                step = way.throw(_failure(error))
+                step = way.throw(failure_of(error))
             else:
                 step = way.send(result)
     except StopIteration:
@@ -113,14 +113,14 @@ def _called(step: Call) -> Any:
     try:
         return collect(step.function(*step.arguments))
     except StopIteration as error:  # A future does not take it: whoever awaits it would wait for ever.
-        raise _failure(error) from error
+        raise failure_of(error) from error
     except Exception:
         raise
     except BaseException as error:
-        raise _failure(error) from error
+        raise failure_of(error) from error
 
 
-def _failure(error: BaseException) -> HandlerError:
+def failure_of(error: BaseException) -> HandlerError:
     """An exception that would end the thread or the task, as one that a handler's policies are for."""
     failure = HandlerError(f"{type(error).__name__}: {error}")
     failure.__cause__ = error

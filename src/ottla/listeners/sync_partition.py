@@ -7,15 +7,14 @@ from collections import deque
 from concurrent.futures import Executor
 
 from ottla.kafka.record import Message
+from ottla.listeners.express import RECORDS
 from ottla.listeners.offsets import OffsetTracker
 from ottla.listeners.record import RecordProcessor
 from ottla.listeners.steps import walk
 
-TURN_RECORDS = 200
-"""Records it handles before it gives its thread to the next partition."""
-
-TURN_BATCHES = 4
-"""Batches it handles, where handlers take batches."""
+TURNS = 4
+"""Batches, or as many records as go on the express at once, that it handles before it gives its thread to the next
+partition."""
 
 
 class SyncPartition:
@@ -66,10 +65,13 @@ class SyncPartition:
 
     def _turn(self) -> None:
         try:
-            for _ in range(TURN_RECORDS if self._batch == 1 else TURN_BATCHES):
+            for _ in range(TURNS):
                 if not self._queue or self._stopping.is_set():
                     break
-                walk(self._processor.way(self._take(), self.tracker), self._stopping)
+                if self._batch == 1:
+                    self._one_by_one(self._take(RECORDS))
+                else:
+                    walk(self._processor.way(self._take(self._batch), self.tracker), self._stopping)
         except BaseException as error:
             self.died = error
         with self._changed:
@@ -79,7 +81,20 @@ class SyncPartition:
                 self._scheduled = False
                 self._changed.notify_all()
 
-    def _take(self) -> list[Message]:
+    def _one_by_one(self, left: list[Message]) -> None:
+        """Handles records until they are done with, or the partition is given up."""
+        express, tracker, stopping = self._processor.express, self.tracker, self._stopping
+        while left and not stopping.is_set():
+            done, way = express.walk(left, tracker, stopping)
+            if way is None and not done:
+                way = self._processor.way(left[:1], tracker)
+            if way is not None:
+                if not walk(way, stopping):
+                    return
+                done += 1
+            left = left[done:]
+
+    def _take(self, most: int) -> list[Message]:
         """The next records: never waits for more than there are."""
         queue = self._queue
-        return [queue.popleft() for _ in range(min(self._batch, len(queue)))]
+        return [queue.popleft() for _ in range(min(most, len(queue)))]

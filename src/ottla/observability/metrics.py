@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+
+from ottla.observability.durations import Durations
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -48,13 +50,9 @@ class Metrics:
         published = counter("ottla_events_published", "Events acknowledged", ["service", "topic"])
         refused = counter("ottla_publish_failures", "Events sent and refused", ["service", "topic"])
         commits = counter("ottla_commits_failed", "Offset commits that failed", ["service"])
-        seconds = Histogram(
-            "ottla_handler_seconds",
-            "From a record's first attempt to the end of its last",
-            names,
-            buckets=HANDLER_BUCKETS,
-            registry=self.registry,
-        )
+        text = "From a record's first attempt to the end of its last"
+        self._seconds = Durations("ottla_handler_seconds", text, names, HANDLER_BUCKETS)
+        self.registry.register(self._seconds)
         ProcessCollector(registry=self.registry)
         # labels() costs more than the count itself: each series is looked up once.
         self._handled = lru_cache(None)(lambda topic, handler: handled.labels(service, topic, handler))
@@ -62,7 +60,6 @@ class Metrics:
         self._retried = lru_cache(None)(lambda topic, handler: retried.labels(service, topic, handler))
         self._dead = lru_cache(None)(lambda topic, handler: dead.labels(service, topic, handler))
         self._parked = lru_cache(None)(lambda topic, handler: parked.labels(service, topic, handler))
-        self._seconds = lru_cache(None)(lambda topic, handler: seconds.labels(service, topic, handler))
         self._skipped = lru_cache(None)(lambda topic: skipped.labels(service, topic))
         self._published = lru_cache(None)(lambda topic: published.labels(service, topic))
         self._refused = lru_cache(None)(lambda topic: refused.labels(service, topic))
@@ -77,10 +74,14 @@ class Metrics:
         """Makes a handler's series exist at zero, so that a rate over them is right from the first record on."""
         for series in (self._handled, self._failed, self._retried, self._dead):
             series(topic, handler)
+        self._seconds.expect((self._service, topic, handler))
 
     def handled(self, topic: str, handler: str, seconds: float) -> None:
-        self._handled(topic, handler).inc()
-        self._seconds(topic, handler).observe(seconds)
+        self.handled_many(topic, handler, [seconds])
+
+    def handled_many(self, topic: str, handler: str, seconds: list[float]) -> None:
+        self._handled(topic, handler).inc(len(seconds))
+        self._seconds.observe((self._service, topic, handler), seconds)
 
     def failed(self, topic: str, handler: str) -> None:
         self._failed(topic, handler).inc()

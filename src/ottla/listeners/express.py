@@ -1,0 +1,216 @@
+"""The short way of ordinary records: decoded many at once, handled one after the other, counted together.
+
+Nearly every record is of a schema that was met before, and its handler returns nothing. Such a record needs none of the
+steps of `record`, which cost many times what the handler costs. Whatever else happens (an exception, an event that is
+returned, bytes that are no event, a schema that must be asked for, a retry topic, a batch handler) leaves the express
+for that way, with what has been done for the record already. So every policy is written once, there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from types import CoroutineType
+from typing import Any
+
+from ottla.errors import DecodeError
+from ottla.kafka.record import Message
+from ottla.listeners.context import Context
+from ottla.listeners.declaration import Listener
+from ottla.listeners.dispatch import Dispatcher
+from ottla.listeners.hooks import Observer
+from ottla.listeners.offsets import OffsetTracker
+from ottla.listeners.outcome import Outcome
+from ottla.listeners.steps import Way, collect, collect_async, failure_of
+from ottla.listeners.transaction import OpenTransaction
+
+RECORDS = 64
+"""Records decoded ahead of their handler, at most."""
+
+COUNT_S = 0.005
+"""Metrics are told of handled records when they leave the express, and sooner where handlers take so long together."""
+
+WayOn = Callable[[Message, Listener, Any, Context, Outcome, float, OffsetTracker], Way]
+"""The rest of the way of a record whose handler was called."""
+
+
+class Express:
+    """Shared by all partitions of an app, and used from several threads.
+
+    Args:
+        service: The name of the app.
+        dispatcher: Knows the handlers and schemas met so far.
+        observer: Told of handled records.
+        way_on: For records that leave after their handler was called.
+        transaction: What exactly-once handlers write to.
+    """
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        dispatcher: Dispatcher,
+        observer: Observer,
+        way_on: WayOn,
+        transaction: OpenTransaction | None,
+    ) -> None:
+        self._service = service
+        self._dispatcher = dispatcher
+        self._observer = observer
+        self._way_on = way_on
+        self._transaction = transaction
+
+    def walk(
+        self, messages: list[Message], tracker: OffsetTracker, stopping: threading.Event
+    ) -> tuple[int, Way | None]:
+        """Calls plain handlers.
+
+        Returns:
+            How many records, from the first on, are done with; and the way that the next one has to go on, if it is on
+            its way already.
+        """
+        aboard = self._board(messages, tracker, is_async=False)
+        if aboard is None:
+            return 0, None
+        listener, events = aboard
+        call, service, finish = listener.call, self._service, self._finisher(tracker)
+        count = Count(self._observer, messages[0].topic(), listener.name)
+        started = time.perf_counter()
+        for index, event in enumerate(events):
+            message = messages[index]
+            context = Context(message, service)
+            result: Any = None
+            error: Exception | None = None
+            try:
+                result = call(event, context)
+            except Exception as failure:
+                error = failure
+            except BaseException as failure:
+                error = failure_of(failure)
+            if result is not None or error is not None or not finish(message):
+                if error is None:
+                    outcome = _collected(result)
+                else:
+                    outcome = Outcome(error=error)
+                count.told()
+                return index, self._way_on(message, listener, event, context, outcome, started, tracker)
+            started = count.one(started)
+            if stopping.is_set():
+                events = events[: index + 1]
+                break
+        count.told()
+        return len(events), None
+
+    async def walk_async(
+        self, messages: list[Message], tracker: OffsetTracker, stopping: asyncio.Event
+    ) -> tuple[int, Way | None]:
+        """Calls coroutine functions, on the event loop. Returns as `walk`."""
+        aboard = self._board(messages, tracker, is_async=True)
+        if aboard is None:
+            return 0, None
+        listener, events = aboard
+        call, service, finish = listener.call, self._service, self._finisher(tracker)
+        count = Count(self._observer, messages[0].topic(), listener.name)
+        started = time.perf_counter()
+        for index, event in enumerate(events):
+            message = messages[index]
+            context = Context(message, service)
+            result: Any = None
+            error: Exception | None = None
+            try:
+                result = call(event, context)
+                result = await (result if type(result) is CoroutineType else collect_async(result))
+            except asyncio.CancelledError as cancelled:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                error = failure_of(cancelled)  # Nobody cancels this task: see walk_async in steps.
+            except Exception as failure:
+                error = failure
+            if result is not None or error is not None or not finish(message):
+                count.told()
+                outcome = Outcome(result, error)
+                return index, self._way_on(message, listener, event, context, outcome, started, tracker)
+            started = count.one(started)
+            if stopping.is_set():
+                events = events[: index + 1]
+                break
+        count.told()
+        return len(events), None
+
+    def _board(
+        self, messages: list[Message], tracker: OffsetTracker, *, is_async: bool
+    ) -> tuple[Listener, list[Any]] | None:
+        """The handler of the first record, and the events of those from the first on that are for it; None if the
+        first one has another way to go."""
+        values = [message.value() for message in messages]
+        first = values[0]
+        if first is None or tracker.parked is not None:
+            return None
+        route = self._dispatcher.quick(messages[0].topic(), first)
+        if route is None or not route[0].plain or route[0].is_async is not is_async:
+            return None
+        prefix, alike = first[:5], [first]
+        for value in values[1:]:
+            if value is None or value[:5] != prefix:
+                break
+            alike.append(value)
+        try:
+            events = self._dispatcher.decode_run(alike, route[1])
+        except DecodeError as error:
+            if not error.index:
+                return None
+            events = self._dispatcher.decode_run(alike[: error.index], route[1])
+        return route[0], events
+
+    def _finisher(self, tracker: OffsetTracker) -> Callable[[Message], bool]:
+        """Marks a record as finished; False if that cannot be done now."""
+        transaction = self._transaction
+        if transaction is not None:
+            return lambda message: transaction.try_write(message, tracker, [])
+        finished = tracker.finished
+
+        def finish(message: Message) -> bool:
+            finished(message.offset())
+            return True
+
+        return finish
+
+
+class Count:
+    """Collects how long each handler took, and tells it for many at once."""
+
+    __slots__ = ("_handler", "_observer", "_seconds", "_since", "_topic")
+
+    def __init__(self, observer: Observer, topic: str, handler: str) -> None:
+        self._observer = observer
+        self._topic = topic
+        self._handler = handler
+        self._seconds: list[float] = []
+        self._since = time.perf_counter()
+
+    def one(self, started: float) -> float:
+        """A record was handled. Gives the time of its end, at which the next one begins."""
+        now = time.perf_counter()
+        self._seconds.append(now - started)
+        if now - self._since > COUNT_S:
+            self.told()
+            self._since = now
+        return now
+
+    def told(self) -> None:
+        if self._seconds:
+            self._observer.handled_many(self._topic, self._handler, self._seconds)
+            self._seconds = []
+
+
+def _collected(result: Any) -> Outcome:
+    """What a plain handler returned: where it yields events, its body runs now."""
+    try:
+        return Outcome(collect(result))
+    except Exception as error:
+        return Outcome(error=error)
+    except BaseException as error:
+        return Outcome(error=failure_of(error))
