@@ -74,10 +74,10 @@ def values(size: int) -> list[bytes]:
 
 
 @contextmanager
-def topic(bootstrap: str, partitions: int) -> Iterator[str]:
+def topic(bootstrap: str, partitions: int, name: str = "") -> Iterator[str]:
     """A new topic, deleted afterwards."""
     admin = AdminClient({**CLIENT, "bootstrap.servers": bootstrap})
-    name = f"bench-{uuid.uuid4().hex[:12]}"
+    name = name or f"bench-{uuid.uuid4().hex[:12]}"
     admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
     try:
         yield name
