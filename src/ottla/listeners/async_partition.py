@@ -87,12 +87,14 @@ class AsyncPartition:
         """Handles records until they are done with, or the partition is given up."""
         express, tracker, stopping = self._processor.express, self.tracker, self._stopping
         while left and not stopping.is_set():
-            done, way = await express.walk_async(left, tracker, stopping)
-            if way is None and not done:
-                way = self._processor.way(left[:1], tracker)
-            if way is not None:
+            trip = express.board(left, tracker, is_async=True)
+            if trip is None:
+                if not await walk_async(self._processor.way(left[:1], tracker), stopping):
+                    return
+                left = left[1:]
+                continue
+            while (way := await trip.walk_async(stopping)) is not None:
                 if not await walk_async(way, stopping):
                     return
-                done += 1
-            left = left[done:]
+            left = left[trip.records :]
         await asyncio.sleep(0)  # Handlers that wait for nothing must not keep the loop to themselves.

@@ -62,89 +62,15 @@ class Express:
         self._way_on = way_on
         self._transaction = transaction
 
-    def walk(
-        self, messages: list[Message], tracker: OffsetTracker, stopping: threading.Event
-    ) -> tuple[int, Way | None]:
-        """Calls plain handlers.
+    def board(self, messages: list[Message], tracker: OffsetTracker, *, is_async: bool) -> Trip | None:
+        """Takes as many records, from the first on, as go to the same handler and decode; None if the first one has
+        another way to go.
 
-        Returns:
-            How many records, from the first on, are done with; and the way that the next one has to go on, if it is on
-            its way already.
+        Args:
+            messages: Records of one partition, in their order; at least one.
+            tracker: The partition's.
+            is_async: Whether the handlers meant are coroutine functions.
         """
-        aboard = self._board(messages, tracker, is_async=False)
-        if aboard is None:
-            return 0, None
-        listener, events = aboard
-        call, service, finish = listener.call, self._service, self._finisher(tracker)
-        count = Count(self._observer, messages[0].topic(), listener.name)
-        started = time.perf_counter()
-        for index, event in enumerate(events):
-            message = messages[index]
-            context = Context(message, service)
-            result: Any = None
-            error: Exception | None = None
-            try:
-                result = call(event, context)
-            except Exception as failure:
-                error = failure
-            except BaseException as failure:
-                error = failure_of(failure)
-            if result is not None or error is not None or not finish(message):
-                if error is None:
-                    outcome = _collected(result)
-                else:
-                    outcome = Outcome(error=error)
-                count.told()
-                return index, self._way_on(message, listener, event, context, outcome, started, tracker)
-            started = count.one(started)
-            if stopping.is_set():
-                events = events[: index + 1]
-                break
-        count.told()
-        return len(events), None
-
-    async def walk_async(
-        self, messages: list[Message], tracker: OffsetTracker, stopping: asyncio.Event
-    ) -> tuple[int, Way | None]:
-        """Calls coroutine functions, on the event loop. Returns as `walk`."""
-        aboard = self._board(messages, tracker, is_async=True)
-        if aboard is None:
-            return 0, None
-        listener, events = aboard
-        call, service, finish = listener.call, self._service, self._finisher(tracker)
-        count = Count(self._observer, messages[0].topic(), listener.name)
-        started = time.perf_counter()
-        for index, event in enumerate(events):
-            message = messages[index]
-            context = Context(message, service)
-            result: Any = None
-            error: Exception | None = None
-            try:
-                result = call(event, context)
-                result = await (result if type(result) is CoroutineType else collect_async(result))
-            except asyncio.CancelledError as cancelled:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
-                    raise
-                error = failure_of(cancelled)  # Nobody cancels this task: see walk_async in steps.
-            except Exception as failure:
-                error = failure
-            if result is not None or error is not None or not finish(message):
-                count.told()
-                outcome = Outcome(result, error)
-                return index, self._way_on(message, listener, event, context, outcome, started, tracker)
-            started = count.one(started)
-            if stopping.is_set():
-                events = events[: index + 1]
-                break
-        count.told()
-        return len(events), None
-
-    def _board(
-        self, messages: list[Message], tracker: OffsetTracker, *, is_async: bool
-    ) -> tuple[Listener, list[Any]] | None:
-        """The handler of the first record, and the events of those from the first on that are for it; None if the
-        first one has another way to go."""
         values = [message.value() for message in messages]
         first = values[0]
         if first is None or tracker.parked is not None:
@@ -163,7 +89,8 @@ class Express:
             if not error.index:
                 return None
             events = self._dispatcher.decode_run(alike[: error.index], route[1])
-        return route[0], events
+        finish = self._finisher(tracker)
+        return Trip(route[0], messages, events, tracker, self._service, finish, self._observer, self._way_on)
 
     def _finisher(self, tracker: OffsetTracker) -> Callable[[Message], bool]:
         """Marks a record as finished; False if that cannot be done now."""
@@ -177,6 +104,102 @@ class Express:
             return True
 
         return finish
+
+
+class Trip:
+    """Some records of one partition on their way together.
+
+    `walk` goes on where it stopped. It gives the way of a record that leaves, which must be walked before the trip goes
+    on; None when all records are done with, or `stopping` was set.
+    """
+
+    __slots__ = ("_count", "_events", "_finish", "_listener", "_messages", "_next", "_service", "_tracker", "_way_on")
+
+    def __init__(
+        self,
+        listener: Listener,
+        messages: list[Message],
+        events: list[Any],
+        tracker: OffsetTracker,
+        service: str,
+        finish: Callable[[Message], bool],
+        observer: Observer,
+        way_on: WayOn,
+    ) -> None:
+        self._listener = listener
+        self._messages = messages
+        self._events = events
+        self._tracker = tracker
+        self._service = service
+        self._finish = finish
+        self._way_on = way_on
+        self._count = Count(observer, messages[0].topic(), listener.name)
+        self._next = 0
+
+    @property
+    def records(self) -> int:
+        """How many were taken."""
+        return len(self._events)
+
+    def walk(self, stopping: threading.Event) -> Way | None:
+        """Calls a plain function."""
+        call, service, finish, count = self._listener.call, self._service, self._finish, self._count
+        messages, events = self._messages, self._events
+        started = time.perf_counter()
+        for index in range(self._next, len(events)):
+            message = messages[index]
+            context = Context(message, service)
+            result: Any = None
+            error: Exception | None = None
+            try:
+                result = call(events[index], context)
+            except Exception as failure:
+                error = failure
+            except BaseException as failure:
+                error = failure_of(failure)
+            if result is not None or error is not None or not finish(message):
+                outcome = _collected(result) if error is None else Outcome(error=error)
+                return self._left(index, context, outcome, started)
+            started = count.one(started)
+            if stopping.is_set():
+                break
+        count.told()
+        return None
+
+    async def walk_async(self, stopping: asyncio.Event) -> Way | None:
+        """Calls a coroutine function, on the event loop."""
+        call, service, finish, count = self._listener.call, self._service, self._finish, self._count
+        messages, events = self._messages, self._events
+        started = time.perf_counter()
+        for index in range(self._next, len(events)):
+            message = messages[index]
+            context = Context(message, service)
+            result: Any = None
+            error: Exception | None = None
+            try:
+                result = call(events[index], context)
+                result = await (result if type(result) is CoroutineType else collect_async(result))
+            except asyncio.CancelledError as cancelled:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                error = failure_of(cancelled)  # Nobody cancels this task: see walk_async in steps.
+            except Exception as failure:
+                error = failure
+            if result is not None or error is not None or not finish(message):
+                return self._left(index, context, Outcome(result, error), started)
+            started = count.one(started)
+            if stopping.is_set():
+                break
+        count.told()
+        return None
+
+    def _left(self, index: int, context: Context, outcome: Outcome, started: float) -> Way:
+        """The rest of the way of a record; the trip goes on with the next one."""
+        self._next = index + 1
+        self._count.told()
+        message, event = self._messages[index], self._events[index]
+        return self._way_on(message, self._listener, event, context, outcome, started, self._tracker)
 
 
 class Count:

@@ -85,14 +85,16 @@ class SyncPartition:
         """Handles records until they are done with, or the partition is given up."""
         express, tracker, stopping = self._processor.express, self.tracker, self._stopping
         while left and not stopping.is_set():
-            done, way = express.walk(left, tracker, stopping)
-            if way is None and not done:
-                way = self._processor.way(left[:1], tracker)
-            if way is not None:
+            trip = express.board(left, tracker, is_async=False)
+            if trip is None:
+                if not walk(self._processor.way(left[:1], tracker), stopping):
+                    return
+                left = left[1:]
+                continue
+            while (way := trip.walk(stopping)) is not None:
                 if not walk(way, stopping):
                     return
-                done += 1
-            left = left[done:]
+            left = left[trip.records :]
 
     def _take(self, most: int) -> list[Message]:
         """The next records: never waits for more than there are."""
