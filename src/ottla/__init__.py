@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ottla.deadletters.letter import LetterId as LetterId
     from ottla.deadletters.queue import DeadLetterQueue as DeadLetterQueue
     from ottla.deadletters.selection import Selection as Selection
+    from ottla.errors import BatchFailed as BatchFailed
     from ottla.errors import BrokerUnavailable as BrokerUnavailable
     from ottla.errors import ConfigurationError as ConfigurationError
     from ottla.errors import DecodeError as DecodeError
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from ottla.patterns.inbox import Inbox as Inbox
     from ottla.patterns.inbox_redis import RedisInbox as RedisInbox
     from ottla.patterns.outbox import Outbox as Outbox
+    from ottla.patterns.requests import Gathered as Gathered
     from ottla.registry.client import RegistryClient as RegistryClient
     from ottla.serde.deserializer import Deserializer as Deserializer
     from ottla.settings import DatabaseSettings as DatabaseSettings
@@ -90,6 +92,7 @@ _HOMES = {
     "Throttle": "middleware.throttle",
     "Timeout": "middleware.timeout",
     # side effects, once
+    "Gathered": "patterns.requests",
     "Inbox": "patterns.inbox",
     "Outbox": "patterns.outbox",
     "RedisInbox": "patterns.inbox_redis",
@@ -121,6 +124,7 @@ _HOMES = {
     "Settings": "settings",
     "load_settings": "settings",
     # errors
+    "BatchFailed": "errors",
     "BrokerUnavailable": "errors",
     "ConfigurationError": "errors",
     "DecodeError": "errors",

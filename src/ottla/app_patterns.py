@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ottla.events import new_event_id
 from ottla.kafka.topic_names import TopicNames
 from ottla.listeners.outputs import Outputs
 from ottla.observability.metrics import Metrics
-from ottla.patterns.part import Part
+from ottla.patterns.part import Part, Surroundings
 from ottla.serde.serializer import Serializer
 from ottla.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData
 
+    from ottla.kafka.record import Headers
+    from ottla.kafka.topics import ServiceTopics
+    from ottla.listeners.publisher import Publisher
     from ottla.observability.outbox import OutboxSeries
     from ottla.patterns.database import Database
     from ottla.patterns.inbox import Inbox
     from ottla.patterns.outbox import Outbox
+    from ottla.patterns.requests import Gathered, Requests
+    from ottla.patterns.schedule import Scheduler
     from ottla.registry.client import RegistryClient
+
+P = TypeVar("P", bound=Part)
 
 
 def make_serializer(settings: Settings, registry: RegistryClient) -> Serializer:
@@ -39,6 +48,7 @@ class AppPatterns:
 
     name: str
     _parts: list[Part]
+    _surroundings: Surroundings
 
     if TYPE_CHECKING:  # App has them
 
@@ -46,6 +56,9 @@ class AppPatterns:
         def settings(self) -> Settings: ...
         @property
         def metrics(self) -> Metrics: ...
+        @property
+        def publish(self) -> Callable[..., Awaitable[Any]]: ...
+        async def _ready_to_publish(self) -> Publisher: ...
 
     def inbox(
         self,
@@ -117,6 +130,147 @@ class AppPatterns:
             limits = {"poll_s": poll_s, "lease_s": lease_s, "late_s": late_s}
             self._parts.append(Relay(outbox, database, self._outbox_series, **limits))
         return outbox
+
+    # ------------------------------------------------------------------ asking
+
+    async def request(
+        self,
+        event: Any,
+        *,
+        reply_type: Any,
+        timeout_s: float = 10.0,
+        headers: Headers | None = None,
+        **envelope: Any,
+    ) -> Any:
+        """Publishes an event and waits for the answer: what its handler, in whichever service, returns.
+
+        The answer comes over the topic `<service>-replies`. With spring-kafka's headers, so that its listeners may
+        answer (`@SendTo`) and its ReplyingKafkaTemplate may ask.
+
+        Args:
+            event: An instance of an `@event` class.
+            reply_type: The class of the answer, or several (`A | B`); `bytes` gives the value as it is.
+            timeout_s: How long to wait, the publishing included.
+            headers, envelope: As App.publish takes them.
+
+        Raises:
+            RequestTimeout: Nobody answered in time. A handler that returns nothing does not answer.
+            RequestFailed: The handler failed for good, after its retries; says with which exception.
+            DecodeError: The answer is not of `reply_type`.
+            PublishError and the others of App.publish: The request was not sent.
+        """
+        requests = await self._requests()
+        return await requests.ask(event, reply_type, timeout_s, headers, envelope)
+
+    async def scatter(
+        self,
+        *events: Any,
+        reply_type: Any,
+        count: int | None = None,
+        timeout_s: float = 10.0,
+        headers: Headers | None = None,
+        **envelope: Any,
+    ) -> Gathered[Any]:
+        """Asks many, and gathers their answers until there are `count` (failures count as answers), or the time is up.
+
+        One event that several services handle is answered by each; several events are asked at once. An answer that a
+        crash repeats counts once.
+
+        Args:
+            events: Instances of `@event` classes.
+            count: How many answers are enough; None gathers for the whole time.
+            reply_type, timeout_s, headers, envelope: As `request` takes them.
+
+        Returns:
+            What came, and whether that is all.
+        """
+        requests = await self._requests()
+        return await requests.gather(events, reply_type, timeout_s, count, headers, envelope)
+
+    async def _requests(self) -> Requests:
+        from ottla.patterns.requests import Requests
+
+        return await self._part(Requests, lambda: Requests(self.name, self.publish))
+
+    # ------------------------------------------------------------------ later
+
+    async def schedule(
+        self,
+        event: Any,
+        *,
+        delay: timedelta | None = None,
+        at: datetime | None = None,
+        id: str | None = None,
+        **envelope: Any,
+    ) -> str:
+        """Publishes an event later: never before its time, once for readers of committed records, whatever restarts
+        meanwhile. While no instance of the service runs, it waits; then it is published as soon as one does.
+
+        It waits in the compacted topic `<service>-scheduled` and in the memory of one instance.
+
+        Args:
+            event: An instance of an `@event` class; it is serialised now.
+            delay: How much later.
+            at: At which time (aware).
+            id: What `cancel` is to find it by, if the caller has a name for it. One id is used once.
+            envelope: As App.publish takes it.
+
+        Returns:
+            The id.
+
+        Raises:
+            ValueError: Not one of `delay` and `at`, or `at` is naive.
+            PublishError: Kafka has not acknowledged it in time; it may be scheduled all the same.
+            As App.publish, for an event that cannot be published.
+        """
+        from ottla.patterns.due import due_ms
+
+        due = due_ms(delay, at)
+        if due is None:
+            raise ValueError("schedule(event) needs delay or at")
+        publisher = await self._ready_to_publish()
+        outgoing = await publisher.prepare(event, **envelope)
+        name = id or new_event_id()
+        scheduler = await self._scheduler()
+        await scheduler.add(name, due, outgoing)
+        return name
+
+    async def cancel(self, id: str) -> None:
+        """Takes a scheduled event back. When this returns, it will not be published, unless its time had come by then:
+        one that is due in the same moments may be on its way.
+
+        Args:
+            id: What `schedule` returned.
+
+        Raises:
+            PublishError: Kafka has not acknowledged it; it may be cancelled all the same.
+        """
+        await self._ready_to_publish()
+        await (await self._scheduler()).cancel(id)
+
+    async def _scheduler(self) -> Scheduler:
+        from ottla.patterns.schedule import Scheduler
+
+        return await self._part(Scheduler, lambda: Scheduler(self.name))
+
+    def _find_scheduled(self, topics: ServiceTopics) -> None:
+        """What an earlier run scheduled is published by this one, whether or not it schedules anything itself."""
+        if topics.exists(topics.named(f"{self.name}-scheduled")):
+            from ottla.patterns.schedule import Scheduler
+
+            if not any(isinstance(part, Scheduler) for part in self._parts):
+                self._parts.append(Scheduler(self.name))
+
+    async def _part(self, kind: type[P], make: Callable[[], P]) -> P:
+        """The app's part of a kind, begun when it is first needed."""
+        await self._ready_to_publish()
+        for part in self._parts:
+            if isinstance(part, kind):
+                return part
+        made = make()
+        self._parts.append(made)
+        await made.start(self._surroundings)
+        return made
 
     @cached_property
     def _outbox_series(self) -> OutboxSeries:

@@ -29,6 +29,10 @@ class ServiceTopics:
         """What a topic is called in the cluster: with `kafka.prefix`."""
         return self._settings.named(topic)
 
+    def exists(self, topic: str) -> bool:
+        """Whether a topic is there. Raises BrokerUnavailable, KafkaError as `ensure`."""
+        return topic in self._connected().topics(internal=True)
+
     def ensure(
         self,
         topics: Iterable[str],
@@ -48,11 +52,10 @@ class ServiceTopics:
             BrokerUnavailable: No broker answers; nothing is known.
             KafkaError: One is missing and may not, or could not, be created; or a twin has another partition count.
         """
-        if self._admin is None:
-            self._admin = Admin(self._settings, timeout_s=LOOK_TIMEOUT_S)
+        admin = self._connected()
         twins = twins or {}
         wanted = [*topics, *twins]
-        existing = self._admin.topics(internal=True)
+        existing = admin.topics(internal=True)
         if not self._settings.create_topics:
             missing = sorted(set(wanted) - existing.keys())
             if missing:
@@ -65,10 +68,15 @@ class ServiceTopics:
         counts = dict.fromkeys(wanted, self._settings.topic_partitions)
         for name, beside in {**(companions or {}), **twins}.items():
             counts[name] = existing.get(beside, self._settings.topic_partitions)
-        created = self._admin.ensure_topics(counts)
+        created = admin.ensure_topics(counts)
         if created:
             self._log.info("created topics %s", ", ".join(created))
         _compare(twins, counts | existing)
+
+    def _connected(self) -> Admin:
+        if self._admin is None:
+            self._admin = Admin(self._settings, timeout_s=LOOK_TIMEOUT_S)
+        return self._admin
 
 
 def _compare(twins: Mapping[str, str], counts: Mapping[str, int]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
+from ottla.errors import PublishError
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import Message
 from ottla.listeners.context import Context
@@ -13,6 +14,8 @@ from ottla.listeners.copies import Copies, Copy
 from ottla.listeners.deadletter import dead_letter_headers, dead_letter_topic
 from ottla.listeners.hooks import Conditions, Observer
 from ottla.listeners.offsets import OffsetTracker
+from ottla.listeners.outputs import Outgoing
+from ottla.listeners.replies import reply_address
 from ottla.listeners.steps import Way
 from ottla.listeners.ticket import original
 from ottla.listeners.transaction import OpenTransaction
@@ -40,9 +43,9 @@ class DeadLetters:
         self._homes = homes or {}
         self._group = group
         self._observer = observer
-        self.copies = Copies(
-            producer=producer, conditions=conditions, loop=loop, log=logging.getLogger(f"ottla.{service}")
-        )
+        self._producer = producer
+        self._log = logging.getLogger(f"ottla.{service}")
+        self.copies = Copies(producer=producer, conditions=conditions, loop=loop, log=self._log)
 
     def bury(
         self,
@@ -96,8 +99,23 @@ class DeadLetters:
             anywhere=True,
             what="the dead letter",
             condition=f"dead letters of {message.topic()}[{message.partition()}]",
-            told=lambda: self._observer.dead_lettered(source.topic(), handler),
+            told=lambda: self._buried(source, handler, error),
         )
+
+    def _buried(self, source: Message, handler: str, error: BaseException) -> None:
+        self._observer.dead_lettered(source.topic(), handler)
+        asked = reply_address(source.headers())
+        if asked is not None:
+            self._tell(asked.failure(source.key(), error))
+
+    def _tell(self, failure: Outgoing) -> None:
+        """Tells whoever asked that there will be no answer. If that fails they find out when their time is up."""
+        try:
+            self._producer.try_send(
+                failure.topic, failure.value, key=failure.key, headers=failure.headers, partition=failure.partition
+            )
+        except PublishError as error:
+            self._log.warning("a failed request is not answered: %s", error)
 
     def close(self) -> None:
         """Gives up the dead letters that wait to be sent again; their records are uncommitted."""

@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from ottla.errors import EventDefinitionError
-from ottla.events import Envelope, derived_event_id, envelope_headers, event_type
+from ottla.events import EventType, derived_event_id, event_type
+from ottla.events.envelope import EnvelopeWriter
 from ottla.kafka.topics import ServiceTopics
 from ottla.listeners.context import Context
 from ottla.serde.serializer import Serializer
 
 
 class Outgoing:
-    """One event, ready to be sent."""
+    """One event, ready to be sent. Partition -1 goes by the key."""
 
-    __slots__ = ("headers", "key", "topic", "value")
+    __slots__ = ("headers", "key", "partition", "topic", "value")
 
     def __init__(
-        self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes | None]],
+        partition: int = -1,
     ) -> None:
         self.topic = topic
         self.key = key
         self.value = value
         self.headers = headers
+        self.partition = partition
 
 
 class Outputs:
-    """Turns events into records."""
+    """Turns events into records.
+
+    Args:
+        serializer: Writes their values.
+        topics: Asked for the topic of each class before its first event.
+        service: Their source.
+    """
 
     def __init__(self, serializer: Serializer, topics: ServiceTopics, service: str) -> None:
         self._serializer = serializer
         self._topics = topics
-        self._introduced: set[type] = set()
-        self._content_types: dict[type, bytes] = {}
+        self._makers: dict[type, _Maker] = {}
         self._service = service
-        self._source = f"/{service}"
 
     def topic_of(self, cls: type) -> str:
         """The topic of an event class, as it is called in the cluster."""
@@ -43,7 +53,7 @@ class Outputs:
 
     def knows(self, event: Any) -> bool:
         """Whether preparing `event` will not block: the first of its class asks for its topic and its schema's id."""
-        return type(event) in self._introduced
+        return type(event) in self._makers
 
     def prepare(self, events: list[Any], context: Context, handler: str) -> list[Outgoing]:
         """Serialises all of a handler's events before the first is sent, so that one that does not fit fails the
@@ -55,17 +65,21 @@ class Outputs:
             BrokerUnavailable, KafkaError: The topic is missing and could not be created.
         """
         cause = context.envelope
+        makers = []
         for event in events:
-            if not self.knows(event):
+            maker = self._makers.get(type(event))
+            if maker is None:
                 _require_event(event, handler)
+                maker = self._introduce(event)
+            makers.append(maker)
         return [
-            self.prepare_one(
+            maker.make(
                 event,
-                event_id=derived_event_id(cause.id, self._service, handler, event_type(event).name, str(index)),
-                correlation_id=cause.correlation_id,
-                causation_id=cause.id,
+                derived_event_id(cause.id, self._service, handler, maker.name, str(index)),
+                cause.correlation_id,
+                cause.id,
             )
-            for index, event in enumerate(events)
+            for index, (maker, event) in enumerate(zip(makers, events, strict=True))
         ]
 
     def prepare_one(
@@ -78,32 +92,45 @@ class Outputs:
         key: bytes | None = None,
         headers: list[tuple[str, bytes | None]] | None = None,
     ) -> Outgoing:
-        kind = event_type(event)
-        envelope = Envelope(
-            id=event_id,
-            type=kind.name,
-            source=self._source,
-            time=datetime.now(UTC),
-            correlation_id=correlation_id,
-            causation_id=causation_id,
-        )
-        topic = self._topics.named(kind.topic)
-        if kind.cls not in self._introduced:
-            self._topics.ensure([topic])
-        outgoing = Outgoing(
-            topic=topic,
-            key=kind.key_of(event) if key is None else key,
-            value=self._serializer.encode(event, topic),
-            headers=[*envelope_headers(envelope, self._content_type(kind.cls)), *(headers or ())],
-        )
-        self._introduced.add(kind.cls)
+        maker = self._makers.get(type(event)) or self._introduce(event)
+        outgoing = maker.make(event, event_id, correlation_id, causation_id)
+        if key is not None:
+            outgoing.key = key
+        if headers:
+            outgoing.headers += headers
         return outgoing
 
-    def _content_type(self, cls: type) -> bytes:
-        found = self._content_types.get(cls)
-        if found is None:
-            found = self._content_types[cls] = self._serializer.content_type(cls)
-        return found
+    def _introduce(self, event: Any) -> _Maker:
+        """Asks for the topic and the schema of an event's class."""
+        kind = event_type(event)
+        topic = self._topics.named(kind.topic)
+        self._topics.ensure([topic])
+        self._serializer.prepare(kind.cls, topic)
+        writer = EnvelopeWriter(kind.name, f"/{self._service}", self._serializer.content_type(kind.cls))
+        maker = _Maker(kind, topic, self._serializer, writer)
+        self._makers[kind.cls] = maker
+        return maker
+
+
+class _Maker:
+    """Makes records of the events of one class."""
+
+    __slots__ = ("_encode", "_headers", "_key_of", "name", "topic")
+
+    def __init__(self, kind: EventType, topic: str, serializer: Serializer, writer: EnvelopeWriter) -> None:
+        self.name = kind.name
+        self.topic = topic
+        self._key_of = kind.key_of
+        self._encode = serializer.encode
+        self._headers = writer.headers
+
+    def make(self, event: Any, event_id: str, correlation_id: str, causation_id: str | None) -> Outgoing:
+        return Outgoing(
+            self.topic,
+            self._key_of(event),
+            self._encode(event, self.topic),
+            self._headers(event_id, correlation_id, causation_id),
+        )
 
 
 def _require_event(returned: Any, handler: str) -> None:

@@ -15,6 +15,7 @@ from ottla.listeners.context import Context
 from ottla.listeners.hooks import Conditions, Observer
 from ottla.listeners.offsets import OffsetTracker
 from ottla.listeners.outputs import Outgoing, Outputs
+from ottla.listeners.replies import reply_address
 from ottla.listeners.steps import Call, Sleep, wait_out
 from ottla.listeners.transaction import OpenTransaction, commit_waits
 
@@ -55,14 +56,14 @@ class Publishing:
             return []
         events = list(result) if isinstance(result, list | tuple) else [result]
         if all(self._outputs.knows(event) for event in events):
-            return self._outputs.prepare(events, context, handler)
+            return _addressed(self._outputs.prepare(events, context, handler), context)
         # One condition per partition: the success of another must not clear it.
         condition = f"outputs for {context.topic}[{context.partition}]"
         try:
             while True:
                 try:
                     prepared: list[Outgoing] = yield Call(self._outputs.prepare, (events, context, handler))
-                    return prepared
+                    return _addressed(prepared, context)
                 except (RegistryUnavailable, BrokerUnavailable) as error:
                     # The handler has done its work: only the publishing waits, the handler is not called again.
                     yield from wait_out(self._conditions, condition, error)
@@ -85,7 +86,12 @@ class Publishing:
         pending = _Acknowledgements(self, message, tracker, handler, len(prepared))
         for outgoing in prepared:
             while not self._producer.try_send(
-                outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers, on_delivery=pending
+                outgoing.topic,
+                outgoing.value,
+                key=outgoing.key,
+                headers=outgoing.headers,
+                partition=outgoing.partition,
+                on_delivery=pending,
             ):
                 yield Sleep(FULL_BUFFER_WAIT_S)
 
@@ -95,6 +101,12 @@ class Publishing:
         refusal = PublishError(f"topic {topic} refused what handler {handler} returned: {error}")
         self._log.error("%s[%d]@%d: %s", message.topic(), message.partition(), message.offset(), refusal)
         self._loop.call_soon_threadsafe(self._dead_letters.bury, message, tracker, refusal, handler, 1)
+
+
+def _addressed(prepared: list[Outgoing], context: Context) -> list[Outgoing]:
+    """Sent where the record asks its answer to be sent, if it does."""
+    asked = reply_address(context.headers)
+    return prepared if asked is None else [asked.addressed(one) for one in prepared]
 
 
 class _Acknowledgements:

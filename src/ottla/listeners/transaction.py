@@ -127,7 +127,7 @@ class OpenTransaction:
                 one.value,
                 key=one.key,
                 headers=one.headers,
-                partition=partition,
+                partition=one.partition if partition < 0 else partition,
                 on_delivery=partial(self._delivered, message),
             )
             self._written[one.topic] += 1

@@ -94,6 +94,7 @@ class Relay:
         self._thread: threading.Thread | None = None
         self._known_topics: set[str] = set()
         self._next_look = 0.0
+        self._complaint = False
 
     async def start(self, app: Surroundings) -> None:
         self._producer: Producer = app.producer
@@ -133,7 +134,7 @@ class Relay:
     def _failed(self, error: Exception) -> None:
         expected = isinstance(error, KafkaError) or type(error).__module__.startswith("sqlalchemy")
         self._log.warning("the outbox %s waits: %s", self._name, error, exc_info=None if expected else error)
-        self._conditions.raise_condition(self._condition, f"the outbox {self._name} is not being published: {error}")
+        self._complain(f"the outbox {self._name} is not being published: {error}")
 
     def _pass(self) -> int:
         """Publishes up to BATCH events. Returns how many."""
@@ -195,25 +196,27 @@ class Relay:
                     connection.execute(self._tables.renew(connection.dialect.name, self._owner, self._lease_ms))
                 renew_at = now + self._lease_ms / 3000
             if now >= late_at:
-                self._conditions.raise_condition(
-                    self._condition, f"the outbox {self._name}: no broker acknowledges what was sent"
-                )
+                self._complain(f"the outbox {self._name}: no broker acknowledges what was sent")
 
     def _look(self) -> None:
         now = time.monotonic()
         if now < self._next_look:
             return
-        self._next_look = now + LOOK_S
+        self._next_look = now + (AGAIN_S if self._complaint else LOOK_S)
         with self._worker.engine.connect() as connection:
             count, age_ms = connection.execute(self._tables.waiting(connection.dialect.name)).one()
         age_s = max(0.0, float(age_ms or 0) / 1000)
         self._watcher.waiting(self._name, count, age_s)
         if age_s > self._late_s:
-            self._conditions.raise_condition(
-                self._condition, f"the outbox {self._name} is behind: {count} events, the oldest due for {age_s:.0f} s"
-            )
+            self._complain(f"the outbox {self._name} is behind: {count} events, the oldest due for {age_s:.0f} s")
         else:
+            self._complaint = False
             self._conditions.clear_condition(self._condition)
+
+    def _complain(self, reason: str) -> None:
+        self._complaint = True
+        self._next_look = min(self._next_look, time.monotonic() + AGAIN_S)
+        self._conditions.raise_condition(self._condition, reason)
 
     def _until_next(self) -> float:
         with self._worker.engine.connect() as connection:
