@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 from bench.consumers.job import Job
 from bench.retail import OrderCreated, OrderSeen, orders
 from bench.workloads import CLIENT, BenchFailed, topic
-from ottla.events import event_type
+from ottla.events import Envelope, envelope_headers, event_type, new_event_id
 from ottla.registry import RegistryClient
 from ottla.serde.serializer import Serializer
 
@@ -60,11 +61,13 @@ def full_topic(bootstrap: str, registry: str, partitions: int, records: int, fil
     serializer = Serializer(RegistryClient(registry))
     with topic(bootstrap, partitions, TOPIC) as name, topic(bootstrap, partitions, SEEN_TOPIC):
         producer = Producer({**CLIENT, "bootstrap.servers": bootstrap, "linger.ms": 20, "enable.idempotence": True})
+        kind, started = event_type(OrderCreated).name, datetime.now(UTC)
         for order in orders(records, file):
-            value = serializer.encode(order, name)
+            value, identity = serializer.encode(order, name), new_event_id()
+            headers: Any = envelope_headers(Envelope(identity, kind, "/bench", started, identity))
             while True:
                 try:
-                    producer.produce(name, value, order.order_id.encode(), headers=[("ce_type", b"bench.OrderCreated")])
+                    producer.produce(name, value, order.order_id.encode(), headers=headers)
                     break
                 except BufferError:
                     producer.poll(0.05)

@@ -64,6 +64,38 @@ def envelope_headers(env: Envelope, content_type: bytes = b"application/avro") -
     return headers
 
 
+class EnvelopeWriter:
+    """Writes the headers of new events of one type from one source: what is the same for all of them is encoded once.
+
+    Args:
+        type: The full name of the event type.
+        source: The service that publishes them.
+        content_type: Of their values.
+    """
+
+    __slots__ = ("_content_type", "_source", "_type")
+
+    def __init__(self, type: str, source: str, content_type: bytes) -> None:
+        self._type = ("ce_type", type.encode())
+        self._source = ("ce_source", source.encode())
+        self._content_type = ("content-type", content_type)
+
+    def headers(self, event_id: str, correlation_id: str, causation_id: str | None) -> list[tuple[str, bytes | None]]:
+        """As `envelope_headers` gives them for an event that is published now."""
+        headers: list[tuple[str, bytes | None]] = [
+            _SPEC_VERSION,
+            ("ce_id", event_id.encode()),
+            self._type,
+            self._source,
+            ("ce_time", _quoted_time(datetime.now(UTC))[1:-1]),
+            self._content_type,
+            ("ce_correlationid", correlation_id.encode()),
+        ]
+        if causation_id is not None:
+            headers.append(("ce_causationid", causation_id.encode()))
+        return headers
+
+
 def read_envelope(
     headers: Iterable[tuple[str, str | bytes | None]] | None, *, received_at: datetime | None = None
 ) -> Envelope | None:
