@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ottla.testing import KafkaHome
+from ottla.testing.kafka_home import JVM_OPTIONS
 from tests.clients.scenario import PARTITIONS, Consumed, Content, Plan, Report, report_of
 
 HERE = Path(__file__).parent
@@ -30,6 +31,12 @@ def missing(client: str) -> str | None:
         return None if (home() / "kafkajs" / "node").exists() else f"no kafkajs in {home()}; {FETCH}"
     if client == "franz-go":
         return None if (home() / "franz-go" / "client").exists() else f"no franz-go client in {home()}; {FETCH}"
+    if client == "Confluent Java":
+        if not (home() / "confluent-java").exists():
+            return f"no Confluent serializers for Java in {home()}; {FETCH}"
+        return None if shutil.which("java") else "there is no 'java' on the PATH"
+    if client == "kcat with Avro":
+        return None if _kcat_avro() else "neither OTTLA_KCAT nor 'kcat' on the PATH was built with Avro"
     if client == "kcat":
         return None if shutil.which("kcat") else "there is no 'kcat' on the PATH"
     return KafkaHome.missing()
@@ -81,10 +88,31 @@ def run_kcat(plan: Plan) -> Report:
     return Report(consumed, transacted=True)
 
 
+def _kcat_avro() -> str | None:
+    """A kcat with Avro in it, which Debian's has not: built with libserdes, and named by OTTLA_KCAT."""
+    found = os.environ.get("OTTLA_KCAT") or shutil.which("kcat")
+    return found if found and "Avro" in run([found, "-V"]) else None
+
+
+def run_kcat_avro(bootstrap: str, registry: str, topic: str) -> list[str]:
+    """All records of a topic, decoded: the key's and the value's JSON with a tab between."""
+    kcat = _kcat_avro()
+    assert kcat is not None
+    decoding = ["-s", "key=avro", "-s", "value=avro", "-r", registry, "-f", r"%k\t%s\n"]
+    return run([kcat, "-q", "-b", bootstrap, "-C", "-t", topic, "-e", *decoding]).splitlines()
+
+
 KCAT_CONTENT = Content(headers=lambda n: [("n", b"kcat")])
 
 
-# --- Java: the tools that come with Apache Kafka ---
+# --- Java: Confluent's serializers, and the tools that come with Apache Kafka ---
+
+
+def run_confluent_java(*arguments: str) -> str:
+    """Runs Serdes.java, which says what it does with its arguments."""
+    jars = home() / "confluent-java" / "*"
+    return run(["java", *JVM_OPTIONS, "-cp", str(jars), HERE / "confluent-java" / "Serdes.java", *arguments])
+
 
 KEYS = 7  # VerifiableProducer's keys repeat; the partitioner finds a partition for each
 
