@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from ottla import Settings
@@ -10,14 +11,27 @@ from ottla.kafka.reader import read_topic
 from ottla.serde import Deserializer
 
 
-class Findings:
-    """What a reader of committed records finds in the sink, and what is wrong with it."""
+def taken_from(settings: Settings, deserializer: Deserializer, sink: str) -> list[tuple[str, int]]:
+    """What a reader of committed records finds in a topic, in the order of its partitions."""
+    found: list[tuple[str, int]] = []
+    for record in sorted(read_topic(settings.kafka, sink), key=lambda one: (one.partition, one.offset)):
+        value: Any = deserializer.decode_to_dict(record.value or b"")
+        found.append((value["key"], value["number"]))
+    return found
 
-    def __init__(self, settings: Settings, deserializer: Deserializer, sink: str, given: dict[str, list[int]]) -> None:
+
+class Findings:
+    """What is wrong with what came out, key by key.
+
+    Args:
+        came: Keys and numbers in their order.
+        given: What went in.
+    """
+
+    def __init__(self, came: Iterable[tuple[str, int]], given: dict[str, list[int]]) -> None:
         self.taken: dict[str, list[int]] = defaultdict(list)
-        for record in sorted(read_topic(settings.kafka, sink), key=lambda one: (one.partition, one.offset)):
-            value: Any = deserializer.decode_to_dict(record.value or b"")
-            self.taken[value["key"]].append(value["number"])
+        for key, number in came:
+            self.taken[key].append(number)
         self._given = given
 
     @property

@@ -9,39 +9,59 @@ import asyncio
 import json
 import signal
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ottla import (
     App,
+    Context,
     KafkaSettings,
     ListenerSettings,
-    Order,
     RegistrySettings,
+    Retry,
     Settings,
     event,
+    fixed,
     per_key,
     per_partition,
 )
+from ottla.listeners.retry import RetryTopics
+from tests.faults.matrix.effects import Effects
 
-ORDERS = {"per_partition": per_partition, "per_key": per_key(8)}
+MAX_POLL_S = 6.0
+"""Kafka's shortest session is the shortest there is."""
+
+IN_PLACE = Retry(attempts=1000, backoff=fixed(0.2))
+THROUGH_TOPICS = Retry(attempts=1, topics=RetryTopics(delays=[0.2, 0.5, 1, 1, 2, 2, 4, 8], keep_key_order=True))
 
 
 class Setup(msgspec.Struct):
-    """What a service process is told. `slow_every`: every so many-th number takes `slow_s`."""
+    """What a service process is told.
+
+    Attributes:
+        guarantee: `at_least_once`, `exactly_once` or `inbox`.
+        order: `per_partition`, `per_key`, or `retry_topics`: per partition, and one number in seventeen fails at first.
+        database: An SQLAlchemy URL: each number is written there too; None for none.
+        slow: A file. Whoever finds it takes it away, and is slow for longer than max.poll.interval.
+    """
 
     name: str
     bootstrap_servers: str
     registry_url: str
     source: str
     sink: str
-    exactly_once: bool
+    guarantee: str
     order: str
+    slow: str
+    database: str | None = None
     properties: dict[str, Any] = {}
-    slow_every: int = 0
-    slow_s: float = 0.0
-    max_poll_interval_s: float = 300.0
+
+
+class NotAtFirst(Exception):
+    """A number that fails at first."""
 
 
 def events_of(source: str, sink: str) -> tuple[type, type]:
@@ -66,22 +86,49 @@ def make_app(setup: Setup) -> App:
         kafka=KafkaSettings(bootstrap_servers=setup.bootstrap_servers, topic_partitions=3, properties=setup.properties),
         registry=RegistrySettings(url=setup.registry_url, timeout_s=2.0),
         listener=ListenerSettings(
-            commit_interval_s=0.1,
-            session_timeout_s=6.0,
-            max_poll_interval_s=setup.max_poll_interval_s,
-            transaction_timeout_s=6.0,
+            commit_interval_s=0.1, session_timeout_s=6.0, max_poll_interval_s=MAX_POLL_S, transaction_timeout_s=6.0
         ),
     )
     app = App(setup.name, settings=settings)
-    order: Order = ORDERS[setup.order]
+    effects = Effects(setup.database, remember=setup.guarantee == "inbox") if setup.database else None
+    failing = setup.order == "retry_topics"
+    slow = Path(setup.slow)
 
-    @app.listen(given, order=order, exactly_once=setup.exactly_once, name="take")
-    async def take(one: Any) -> Any:
-        if setup.slow_every and one.number % setup.slow_every == 0:
-            await asyncio.sleep(setup.slow_s)
-        elif one.number % 50 == 0:
-            await asyncio.sleep(0.001)
+    def slow_s(number: int) -> float:
+        if slow.exists():
+            try:
+                slow.rename(slow.with_suffix(".taken"))
+            except FileNotFoundError:
+                return 0.0  # another one took it
+            return MAX_POLL_S + 1.5
+        return 0.001 if number % 50 == 0 else 0.0
+
+    def answer(one: Any, ctx: Context) -> Any:
+        if failing and one.number % 17 == 0 and ctx.attempt == 1:
+            raise NotAtFirst(one.number)
+        if effects is not None:
+            effects.write(one.key, one.number, ctx)
         return taken(one.key, one.number)
+
+    options: dict[str, Any] = {
+        "order": per_key(8) if setup.order == "per_key" else per_partition,
+        "exactly_once": setup.guarantee == "exactly_once",
+        "retry": THROUGH_TOPICS if failing else IN_PLACE,
+        "name": "take",
+    }
+    if effects is None:
+
+        @app.listen(given, **options)
+        async def take(one: Any, ctx: Context) -> Any:
+            await asyncio.sleep(slow_s(one.number))
+            return answer(one, ctx)
+    else:
+        app.on_start(effects.open)
+
+        @app.listen(given, **options)
+        def take_and_store(one: Any, ctx: Context) -> Any:
+            time.sleep(slow_s(one.number))
+            return answer(one, ctx)
 
     return app
 
