@@ -37,6 +37,11 @@ def test_produce_is_offered_from_version_0_so_that_old_librdkafka_compresses(con
     assert wire.api_versions(connection)[wire.PRODUCE][0] == 0
 
 
+@pytest.mark.parametrize("key", [29, 30, 31])
+def test_the_oldest_version_of_acls_is_not_offered_any_more(connection: Connection, key: int) -> None:
+    assert wire.api_versions(connection)[key] == (1, 3)
+
+
 @pytest.mark.parametrize("version", [5, 99, 32767])
 def test_an_unknown_version_of_api_versions_gets_an_answer_of_version_0(connection: Connection, version: int) -> None:
     answer = connection.ask(wire.API_VERSIONS, version, b"\x00\x00\x00\x00")

@@ -43,6 +43,7 @@ logger = logging.getLogger("ottla.broker")
 
 BUFFER_BYTES = 1 << 18
 ACCEPT_AGAIN_SECONDS = 0.2
+THROTTLED_MAX = 1000
 LARGE_BLOCK_BYTES = 16 << 20
 SWITCH_INTERVAL_SECONDS = 0.0005  # how long the flusher may wait for the interpreter after a sync
 
@@ -101,6 +102,7 @@ class Server:
         self.broker.port = self.port
         self.memory = RequestMemory(config.queued_requests_max_bytes, self.loop)
         self._by_address: Counter[str] = Counter()
+        self._throttled = 0  # connections above a quota, about to be closed
         self.handlers = self._handlers()
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.frames = FramePool()
@@ -196,6 +198,10 @@ class Server:
                 logger.warning("refusing a connection from %s: %s", address, fault)
                 sock.close()
                 continue
+            wait = self.broker.quotas.connecting(peer, self.loop.now())
+            if wait > 0:
+                self._close_later(sock, wait)
+                continue
             try:
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -204,6 +210,20 @@ class Server:
                 self.broker.metrics.connections_accepted += 1
             except OSError:
                 sock.close()  # the client has gone already
+
+    def _close_later(self, sock: socket.socket, seconds: float) -> None:
+        """Keeps a client waiting that connects too often, so that it does not come again at once."""
+        self.broker.metrics.connections_refused += 1
+        if self._throttled >= THROTTLED_MAX:
+            sock.close()
+            return
+        self._throttled += 1
+
+        def close() -> None:
+            self._throttled -= 1
+            sock.close()
+
+        self.loop.call_later(seconds, close)
 
     def _too_many(self, peer: str) -> str | None:
         """Why no further connection from this address can be had; None if it can."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import time
 from typing import Any
 
@@ -14,7 +16,7 @@ from tests.contracts.security.acls import acl, grant
 from tests.contracts.security.requests import connect_as
 from tests.contracts.security.secured import World
 
-INVALID_REQUEST, CLUSTER_DENIED = 42, 31
+INVALID_REQUEST, CLUSTER_DENIED, THROTTLING = 42, 31, 89
 EXACT, DEFAULT, ANY = 0, 1, 2
 RATE = 100_000
 HALF = 520_000  # of what fits into ten seconds at that rate, and a little more
@@ -199,3 +201,71 @@ def test_others_do_not_wait_for_one_who_must(world: World, user: str, client: Cl
 def test_without_a_quota_nobody_waits(client: Client, topic_name: str) -> None:
     for _ in range(3):
         assert produced(client, topic_name, HALF) == 0
+
+
+def created(client: Client, version: int, *names: str, partitions: int = 1) -> tuple[list[int], int]:
+    """Creates topics; gives the codes and the time to wait."""
+    topics = [{"name": name, "num_partitions": partitions, "replication_factor": 1} for name in names]
+    answer = client.ask("CreateTopics", version, topics=topics, timeout_ms=20_000)
+    return [one["error_code"] for one in answer["topics"]], answer["throttle_time_ms"]
+
+
+def test_partitions_above_the_rate_are_refused_until_the_time_is_over(world: World, user: str) -> None:
+    grant(world, acl(user, "all", "topic", user, prefixed=True))
+    client = connect_as(world, user)
+    set_and_wait(world, user, controller_mutation_rate=2.0)
+    first, second, third = (f"{user}-{n}" for n in range(3))
+    codes, wait_ms = created(client, 7, first, second, third, partitions=12)
+    assert codes == [0, 0, THROTTLING], "eleven seconds of the rate, and once more than that"
+    assert 500 < wait_ms < 1100, "until what is overdrawn is there again: 2 partitions"
+    begun = time.monotonic()
+    wanted = [{"name": first, "count": 20, "assignments": None}]
+    grown = client.ask("CreatePartitions", 3, topics=wanted, timeout_ms=20_000)
+    assert time.monotonic() - begun > wait_ms / 1000 * 0.7, "nothing is read from who has to wait"
+    assert (grown["results"][0]["error_code"], grown["throttle_time_ms"]) == (0, 0)
+    gone = client.ask("DeleteTopics", 6, topics=[{"name": first, "topic_id": bytes(16)}], timeout_ms=20_000)
+    assert gone["responses"][0]["error_code"] == THROTTLING
+    assert 1000 < gone["throttle_time_ms"] < 4100
+    others = world.connect().ask("DeleteTopics", 5, topic_names=[first, second], timeout_ms=20_000)
+    assert [one["error_code"] for one in others["responses"]] == [0, 0]
+
+
+def test_old_clients_are_served_above_the_rate_and_wait(world: World, user: str) -> None:
+    grant(world, acl(user, "all", "topic", user, prefixed=True))
+    client = connect_as(world, user)
+    set_and_wait(world, user, controller_mutation_rate=2.0)
+    codes, wait_ms = created(client, 5, user, f"{user}-2", partitions=12)
+    assert codes == [0, 0]
+    assert 500 < wait_ms < 1100
+    world.connect().ask("DeleteTopics", 5, topic_names=[user, f"{user}-2"], timeout_ms=20_000)
+
+
+def test_an_address_that_connects_too_often_is_kept_waiting_and_closed(world: World) -> None:
+    admin, address = world.connect(), "127.0.0.2"
+    port = int(world.address("OPEN").rpartition(":")[2])
+    assert alter(admin, entity(ip=address), connection_creation_rate=1.0) == 0
+    wait_until(lambda: describe(admin, ("ip", EXACT, address)), what="the quota is there")
+    time.sleep(0.2)
+    request = struct.pack(">ihhih", 10, 18, 0, 1, -1)
+    opened: list[socket.socket] = []
+    try:
+        refused = None
+        for _ in range(20):
+            opened.append(socket.create_connection(("127.0.0.1", port), 20, source_address=(address, 0)))
+            opened[-1].sendall(request)
+            begun = time.monotonic()
+            try:
+                answered = bool(opened[-1].recv(1))
+            except ConnectionResetError:
+                answered = False  # closed with our request unread
+            if not answered:
+                refused = time.monotonic() - begun
+                break
+        assert refused is not None, "20 connections at once"
+        assert 9 <= len(opened) <= 12, "ten seconds' worth are served"
+        assert 0.1 < refused < 5
+        assert world.connect().ask("ApiVersions", 0)["error_code"] == 0, "others are not concerned"
+    finally:
+        for sock in opened:
+            sock.close()
+        alter(admin, entity(ip=address), connection_creation_rate=None)

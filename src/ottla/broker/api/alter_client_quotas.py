@@ -1,8 +1,8 @@
 """AlterClientQuotas (49), versions 0 and 1: sets and removes quotas; they hold at once, and are answered once durable.
 
 Keys of users and client ids: producer_byte_rate, consumer_byte_rate, request_percentage, and controller_mutation_rate;
-of IP addresses connection_creation_rate. The last two are kept and described, not enforced. Errors, per entity:
-INVALID_REQUEST for what cannot be an entity, a key or a value.
+of IP addresses connection_creation_rate. Errors, per entity: INVALID_REQUEST for what cannot be an entity, a key or a
+value.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""CreateAcls (30), versions 0 to 3: adds access control lists; one that is there already is added silently.
+"""CreateAcls (30), versions 1 to 3: adds access control lists; one that is there already is added silently.
 
 Needs ALTER on the cluster (CLUSTER_AUTHORIZATION_FAILED for each). Answered once durable. Errors: SECURITY_DISABLED
 without an authorizer, INVALID_REQUEST for what cannot be an ACL.

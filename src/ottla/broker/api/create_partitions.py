@@ -1,14 +1,17 @@
 """CreatePartitions (37), versions 0 to 3: adds partitions to a topic; `count` is the new total.
 
 Errors: UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS (not more than now), POLICY_VIOLATION (more than
-10,000 new ones), INVALID_REPLICA_ASSIGNMENT.
+10,000 new ones), INVALID_REPLICA_ASSIGNMENT, THROTTLING_QUOTA_EXCEEDED (version 3).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ottla.broker.api.topics import EXCESSIVE_PARTITIONS, PARTITIONS_PER_REQUEST_MAX
 from ottla.broker.broker import Broker
 from ottla.broker.connection import Call
+from ottla.broker.security.mutations import refusal
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.messages.create_partitions import CREATE_PARTITIONS
 from ottla.broker.wire.schema import Message
@@ -17,11 +20,12 @@ API = CREATE_PARTITIONS
 
 
 def handle(broker: Broker, call: Call) -> None:
-    results = [_grow(broker, wanted, call.body["validate_only"]) for wanted in call.body["topics"]]
+    refuses = broker.quotas.mutations(call)
+    results = [_grow(broker, wanted, call.body["validate_only"], refuses) for wanted in call.body["topics"]]
     broker.durable(broker.catalog.journal, lambda: call.reply({"results": results}))
 
 
-def _grow(broker: Broker, wanted: Message, validate_only: bool) -> Message:
+def _grow(broker: Broker, wanted: Message, validate_only: bool, refuses: Callable[[int], bool]) -> Message:
     name, count = wanted["name"], wanted["count"]
     answer: Message = {"name": name}
     topic = broker.catalog.topics.get(name)
@@ -41,6 +45,8 @@ def _grow(broker: Broker, wanted: Message, validate_only: bool) -> Message:
     if wanted["assignments"] is not None and len(wanted["assignments"]) != count - have:
         message = f"{count - have} new partitions, {len(wanted['assignments'])} assignments."
         return answer | {"error_code": ErrorCode.INVALID_REPLICA_ASSIGNMENT, "error_message": message}
+    if refuses(count - have):
+        return answer | refusal()
     if not validate_only:
         try:
             broker.catalog.change(topic, partitions=count)

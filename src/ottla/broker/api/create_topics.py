@@ -3,13 +3,15 @@
 Partition count -1 takes the broker's default. Any replication factor from 1 up and -1 are accepted and reported as 1:
 there is one node. Assignments are accepted for their number of partitions. Errors per topic: TOPIC_ALREADY_EXISTS,
 INVALID_TOPIC_EXCEPTION, INVALID_PARTITIONS, POLICY_VIOLATION (more than 10,000 partitions),
-INVALID_REPLICATION_FACTOR, INVALID_CONFIG, INVALID_REQUEST (named twice), KAFKA_STORAGE_ERROR (a full disk).
+INVALID_REPLICATION_FACTOR, INVALID_CONFIG, INVALID_REQUEST (named twice), KAFKA_STORAGE_ERROR (a full disk),
+THROTTLING_QUOTA_EXCEEDED (from version 6 on).
 `validate_only` checks and makes nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from ottla.broker import topic_configs
 from ottla.broker.api.configs import entries
@@ -17,6 +19,7 @@ from ottla.broker.api.topics import EXCESSIVE_PARTITIONS, PARTITIONS_PER_REQUEST
 from ottla.broker.broker import Broker
 from ottla.broker.catalog import collide, name_fault
 from ottla.broker.connection import Call
+from ottla.broker.security.mutations import refusal
 from ottla.broker.topic_configs import TopicConfig
 from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.messages.create_topics import CREATE_TOPICS
@@ -27,12 +30,13 @@ API = CREATE_TOPICS
 
 def handle(broker: Broker, call: Call) -> None:
     named = Counter(wanted["name"] for wanted in call.body["topics"])
+    refuses = broker.quotas.mutations(call)
     answers: list[Message] = []
     for wanted in call.body["topics"]:
         if named[wanted["name"]] > 1:
             answers.append(_refusal(wanted, ErrorCode.INVALID_REQUEST, "Duplicate topic name."))
         else:
-            answers.append(_create(broker, wanted, call.body["validate_only"]))
+            answers.append(_create(broker, wanted, call.body["validate_only"], refuses))
     broker.durable(broker.catalog.journal, lambda: call.reply({"topics": answers}))
 
 
@@ -40,7 +44,7 @@ def _refusal(wanted: Message, code: ErrorCode, message: str) -> Message:
     return {"name": wanted["name"], "error_code": code, "error_message": message}
 
 
-def _create(broker: Broker, wanted: Message, validate_only: bool) -> Message:
+def _create(broker: Broker, wanted: Message, validate_only: bool, refuses: Callable[[int], bool]) -> Message:
     name = wanted["name"]
     given = [(config["name"], config["value"]) for config in wanted["configs"]]
     partitions = wanted["num_partitions"]
@@ -67,6 +71,8 @@ def _create(broker: Broker, wanted: Message, validate_only: bool) -> Message:
     fault = topic_configs.faults(given)
     if fault:
         return _refusal(wanted, ErrorCode.INVALID_CONFIG, fault)
+    if refuses(partitions):
+        return {"name": name} | refusal()
     settings = {key: value for key, value in given if value is not None}
     answer: Message = {"name": name, "num_partitions": partitions, "replication_factor": 1}
     if validate_only:

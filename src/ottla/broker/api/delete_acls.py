@@ -1,4 +1,4 @@
-"""DeleteAcls (31), versions 0 to 3: removes the ACLs that each filter matches, and says which those were.
+"""DeleteAcls (31), versions 1 to 3: removes the ACLs that each filter matches, and says which those were.
 
 Needs ALTER on the cluster (CLUSTER_AUTHORIZATION_FAILED for each filter). Answered once durable. Errors:
 SECURITY_DISABLED without an authorizer, INVALID_REQUEST for a filter that holds something unknown.

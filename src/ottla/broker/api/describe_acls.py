@@ -1,4 +1,4 @@
-"""DescribeAcls (29), versions 0 to 3: the ACLs a filter matches, by resource pattern.
+"""DescribeAcls (29), versions 1 to 3: the ACLs a filter matches, by resource pattern.
 
 Needs DESCRIBE on the cluster (CLUSTER_AUTHORIZATION_FAILED). Errors: SECURITY_DISABLED without an authorizer,
 INVALID_REQUEST for a filter that holds something unknown.

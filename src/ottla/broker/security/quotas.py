@@ -7,13 +7,18 @@ A Fetch that would go above it is answered without records; it gets them when th
 
 `request_percentage` counts the time of the broker's one thread: 100 is all of it. It is checked when a request comes,
 by what the ones before it took.
+
+`controller_mutation_rate` is in mutations.py. `connection_creation_rate` (KIP-612) belongs to an IP address: a
+connection above it is not served, and closed after the time that the client should have waited, a second at most.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ottla.broker.security.mutations import STRICT_SINCE, Bucket, Mutations
 from ottla.broker.security.store import Entity, Quotas
 from ottla.broker.wire.schema import Message
 
@@ -30,6 +35,8 @@ METERS_MAX = 10_000
 CLIENT_ID_MAX = 256  # what is longer counts as its beginning: client ids are the clients' to invent
 
 PRODUCER, CONSUMER, REQUEST = "producer_byte_rate", "consumer_byte_rate", "request_percentage"
+MUTATION, CONNECTION = "controller_mutation_rate", "connection_creation_rate"
+CONNECTION_THROTTLE_MAX_S = 1.0  # Kafka's bound, one window
 Owner = tuple[str, str]  # user and client id; "" where the quota does not name one
 
 
@@ -79,12 +86,14 @@ class QuotaKeeper:
         self._quotas = quotas
         self._limits: dict[tuple[str, str, str], tuple[float, Owner] | None] = {}
         self._meters: dict[tuple[str, Owner], Meter] = {}
+        self._buckets: dict[Owner, Bucket] = {}
         self.active = bool(quotas)
 
     def changed(self) -> None:
         """To be called after every change of the quotas."""
         self._limits.clear()
         self._meters.clear()
+        self._buckets.clear()
         self.active = bool(self._quotas)
 
     def limit(self, key: str, principal: str, client_id: str) -> tuple[float, Owner] | None:
@@ -135,6 +144,44 @@ class QuotaKeeper:
         limit = self.limit(REQUEST, call.principal, _client_id(call))
         if limit is not None:
             self._meter(REQUEST, limit[1]).add(seconds * 100, call.started)
+
+    def mutations(self, call: Call) -> Callable[[int], bool]:
+        """Counts partitions that a request is about to make or remove; gives whether they may not be."""
+        limit = self.limit(MUTATION, call.principal, _client_id(call)) if self.active else None
+        if limit is None:
+            return lambda _: False
+        rate, owner = limit
+        now = call.connection.server.loop.now
+        bucket = self._buckets.get(owner)
+        if bucket is None:
+            if len(self._buckets) >= METERS_MAX:
+                self._buckets.clear()
+            bucket = self._buckets[owner] = Bucket(rate, now())
+        strict = call.version >= STRICT_SINCE[call.api.key]
+        mutations = Mutations(bucket, rate, now, strict=strict)
+
+        def tell(reply: Message) -> None:
+            if mutations.wait > 0:
+                _throttle(call, mutations.wait)
+                _say(reply, mutations.wait)
+
+        call.amend_reply(tell)
+        return mutations.refuses
+
+    def connecting(self, address: str, now: float) -> float:
+        """Counts a connection from an IP address; gives how long it has to wait to be closed, 0 if it is welcome."""
+        if not self.active:
+            return 0.0
+        for name in (address, None):
+            rate = self._quotas.get((("ip", name),), {}).get(CONNECTION)
+            if rate is not None:
+                meter = self._meter(CONNECTION, (address, ""))
+                meter.add(1.0, now)
+                wait = meter.wait(rate, now)
+                if wait > 0:
+                    meter.add(-1.0, now)
+                return min(wait, CONNECTION_THROTTLE_MAX_S)
+        return 0.0
 
     def _meter(self, key: str, owner: Owner) -> Meter:
         meter = self._meters.get((key, owner))

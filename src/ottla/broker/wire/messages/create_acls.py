@@ -7,13 +7,13 @@ from ottla.broker.wire.schema import Api
 CREATE_ACLS = Api(
     key=30,
     name="CreateAcls",
-    versions=(0, 3),
+    versions=(1, 3),
     flexible=2,
     request="""
 creations []
     resource_type int8
     resource_name string
-    resource_pattern_type int8 1+ =3
+    resource_pattern_type int8
     principal string
     host string
     operation int8

@@ -7,13 +7,13 @@ from ottla.broker.wire.schema import Api
 DELETE_ACLS = Api(
     key=31,
     name="DeleteAcls",
-    versions=(0, 3),
+    versions=(1, 3),
     flexible=2,
     request="""
 filters []
     resource_type_filter int8
     resource_name_filter string?
-    pattern_type_filter int8 1+ =3
+    pattern_type_filter int8
     principal_filter string?
     host_filter string?
     operation int8
@@ -29,7 +29,7 @@ filter_results []
         error_message string?
         resource_type int8
         resource_name string
-        pattern_type int8 1+ =3
+        pattern_type int8
         principal string
         host string
         operation int8

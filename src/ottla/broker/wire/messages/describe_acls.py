@@ -7,12 +7,12 @@ from ottla.broker.wire.schema import Api
 DESCRIBE_ACLS = Api(
     key=29,
     name="DescribeAcls",
-    versions=(0, 3),
+    versions=(1, 3),
     flexible=2,
     request="""
 resource_type_filter int8
 resource_name_filter string?
-pattern_type_filter int8 1+ =3
+pattern_type_filter int8
 principal_filter string?
 host_filter string?
 operation int8
@@ -25,7 +25,7 @@ error_message string?
 resources []
     resource_type int8
     resource_name string
-    pattern_type int8 1+ =3
+    pattern_type int8
     acls []
         principal string
         host string
