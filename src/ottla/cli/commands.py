@@ -33,6 +33,8 @@ COMMANDS: dict[str, Entry] = {
     "dlq": Entry("ottla.cli.dlq", "Look inside", "List, show, edit, replay and purge dead letters."),
     "group": Entry("ottla.cli.group", "Look inside", "List and describe consumer groups."),
     "schema": Entry("ottla.cli.schema", "Look inside", "List, compare, check and register schemas; write classes."),
+    "streams": Entry("ottla.cli.streams", "Look inside", "Describe stream applications, and reset them."),
+    "state": Entry("ottla.cli.state", "Look inside", "Ask the stores of running stream applications."),
     "config": Entry("ottla.cli.config", "Look inside", "Show the settings in force and where they come from."),
     "lag": Entry("ottla.cli.lag", "Look inside", "Show how many records each consumer group has still to handle."),
 }

@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from ottla.app import App
     from ottla.cli.server import Application
+    from ottla.streams.app import StreamsApp
 
 app = typer.Typer(add_completion=False)
 
@@ -36,6 +37,9 @@ def run(
     ] = None,
     log_level: Annotated[str, typer.Option(help="Least level to log: debug, info, warning or error.")] = "info",
     access_log: Annotated[bool, typer.Option("--access-log", help="Log each HTTP request.")] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes that share the work; each beyond the first on a free port.")
+    ] = 1,
 ) -> None:
     """Serve one service: an ottla App, or any ASGI app that carries one.
 
@@ -48,18 +52,31 @@ def run(
     from ottla.settings import load_settings
 
     http = load_settings().http
+    if workers > 1:
+        from ottla.cli.workers import run_workers
+
+        options = ["--app-dir", str(app_dir), "--host", host or http.host, "--log-level", log_level]
+        options += ["--access-log"] if access_log else []
+        configure_logging(name or target, log_level)
+        raise typer.Exit(run_workers(target, workers, http.port if port is None else port, name, options))
     configure_logging(name or target, log_level)
     module, found = locate(target, app_dir)
     service = name or _service_name(found, module, target)
     configure_logging(service, log_level)
     place = Place(service, host or http.host, http.port if port is None else port, access_log=access_log)
-    serve(_application(found, target), place)
+    streams = [value for value in (found, *vars(module).values()) if _is_streams_app(value)]
+
+    def bound(address: str) -> None:
+        for one in streams:
+            one.address = address
+
+    serve(_application(found, target), place, bound=bound)
 
 
 def _application(found: object, target: str) -> Application:
     from ottla.errors import ConfigurationError
 
-    if _is_app(found):
+    if _is_app(found) or _is_streams_app(found):
         from starlette.applications import Starlette
 
         return cast("Application", Starlette(lifespan=found.lifespan))
@@ -72,9 +89,9 @@ def _application(found: object, target: str) -> Application:
 
 def _service_name(found: object, module: ModuleType, target: str) -> str:
     """The App's name; an ASGI app cannot say which App it carries, but its module shows it if it holds just one."""
-    if _is_app(found):
+    if _is_app(found) or _is_streams_app(found):
         return found.name
-    names = {value.name for value in vars(module).values() if _is_app(value)}
+    names = {value.name for value in vars(module).values() if _is_app(value) or _is_streams_app(value)}
     return names.pop() if len(names) == 1 else target
 
 
@@ -82,3 +99,8 @@ def _is_app(value: object) -> TypeGuard[App]:
     # If nothing has imported that module by now, nothing can be an App, and a plain ASGI app need not wait for it.
     home = sys.modules.get("ottla.app")
     return home is not None and isinstance(value, home.App)
+
+
+def _is_streams_app(value: object) -> TypeGuard[StreamsApp]:
+    home = sys.modules.get("ottla.streams.app")
+    return home is not None and isinstance(value, home.StreamsApp)

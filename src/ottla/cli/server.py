@@ -55,8 +55,11 @@ class Place:
     access_log: bool = False
 
 
-def serve(application: Application, place: Place) -> None:
+def serve(application: Application, place: Place, *, bound: Callable[[str], None] | None = None) -> None:
     """Serves until a signal asks to stop; prints `SERVICE ready on http://HOST:PORT` on stdout once it listens.
+
+    Args:
+        bound: Told `HOST:PORT` before the application starts.
 
     Raises:
         PortInUse: Another process listens there.
@@ -64,6 +67,8 @@ def serve(application: Application, place: Place) -> None:
         OttlaError: Whatever the application's lifespan raised at start.
     """
     listener = bind(place)
+    if bound is not None:
+        bound(f"{place.host}:{listener.getsockname()[1]}")
     guarded = StartupGuard(application)
     server = Server(guarded, place, listener)
     # uvicorn puts its own handlers in front and afterwards raises the signal again for the one it found: this one.

@@ -233,6 +233,10 @@ class Admin:
             ],
         )
 
+    def delete_group(self, group: str) -> None:
+        """Deletes a group and what it has committed. It must have no members."""
+        self._wait(self._client.delete_consumer_groups([group], request_timeout=self._timeout_s), "deleted")
+
     def committed(self, group: str) -> dict[tuple[str, int], int]:
         """(topic, partition) to the offset `group` has committed."""
         request = confluent_kafka.ConsumerGroupTopicPartitions(group)

@@ -21,7 +21,15 @@ OFFSET_BEGINNING = confluent_kafka.OFFSET_BEGINNING
 OFFSET_END = confluent_kafka.OFFSET_END
 PARTITION_EOF = confluent_kafka.KafkaError._PARTITION_EOF
 
-__all__ = ["Consumer", "TopicPartition", "fetch_also", "fetching_consumer", "member_consumer", "restoring_consumer"]
+__all__ = [
+    "Consumer",
+    "TopicPartition",
+    "fetch_also",
+    "fetching_consumer",
+    "looking_consumer",
+    "member_consumer",
+    "restoring_consumer",
+]
 
 LOOK_S = 2.0
 
@@ -69,6 +77,11 @@ def restoring_consumer(settings: KafkaSettings, *, group: str, client_id: str, o
     )  # fmt: skip
 
 
+def looking_consumer(settings: KafkaSettings, *, group: str, client_id: str, on_error: Any) -> Consumer:
+    """A consumer that fetches nothing and is only asked where partitions end, with what is not committed yet."""
+    return _by_hand(settings, group, client_id, on_error, isolation_level="read_uncommitted")
+
+
 def _by_hand(settings: KafkaSettings, group: str, client_id: str, on_error: Any, **chosen: Any) -> Consumer:
     # Who does not join cannot have a protocol of joining.
     joining = {"group.protocol", "group.instance.id", "partition.assignment.strategy"}
@@ -82,14 +95,13 @@ def _by_hand(settings: KafkaSettings, group: str, client_id: str, on_error: Any,
         enable_auto_offset_store=False,
         # What a partition begins with is said when it is assigned; an offset that is gone must be told, not skipped.
         auto_offset_reset="error",
-        isolation_level="read_committed",
+        **({"isolation_level": "read_committed"} | chosen),
         enable_partition_eof=True,
         allow_auto_create_topics=False,
         # librdkafka's default of one second cuts a fast consumer to an eighth.
         fetch_queue_backoff_ms=5,
         topic_metadata_refresh_interval_ms=10_000,
         error_cb=on_error,
-        **chosen,
     )
 
 

@@ -50,6 +50,8 @@ class ActiveTask:
         self.task: Task | None = None
         self.positions: dict[Place, int] = {}
         """Committed, or processed: the first offset that is not."""
+        self.committed: dict[Place, int] = {}
+        """What the group has of them."""
         self.dirty = False
         self.committed_at = time.monotonic()
         self._max_idle_s = max_idle_s
@@ -82,6 +84,7 @@ class ActiveTask:
             task.restore(_times(metadata))
         self.task, self.restoration = task, None
         self.positions = {place: offset for place, (offset, _) in committed.items()}
+        self.committed = dict(self.positions)
         self.queues = TaskQueues(self.places, max_idle_s=self._max_idle_s)
         self.state, self.dirty = State.RUNNING, False
         return {place: self.positions.get(place) for place in self.places}
@@ -104,6 +107,17 @@ class ActiveTask:
             found.append((place, offset, metadata))
             metadata = ""
         return found
+
+    def was_committed(self, changelog_ends: dict[int, int | None]) -> None:
+        """Its changes become permanent.
+
+        Args:
+            changelog_ends: By the identity of the store: the changelog's first offset behind its changes.
+        """
+        for store in self.stores.values():
+            store.commit(changelog_ends.get(id(store)))
+        self.committed = dict(self.positions)
+        self.dirty, self.committed_at = False, time.monotonic()
 
     @property
     def uncommitted_bytes(self) -> int:

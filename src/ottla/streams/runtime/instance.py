@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ottla.kafka.admin import Admin
-from ottla.kafka.stream_clients import fetching_consumer, member_consumer, restoring_consumer
+from ottla.kafka.stream_clients import fetching_consumer, looking_consumer, member_consumer, restoring_consumer
 from ottla.kafka.stream_producer import AtLeastOnceProducer, ExactlyOnceProducer, StreamProducer
 from ottla.settings import Settings
 from ottla.streams.context import Clock
@@ -18,9 +18,11 @@ from ottla.streams.runtime.active_task import ActiveTask, State
 from ottla.streams.runtime.collector import Collector
 from ottla.streams.runtime.directory import StateDirectory
 from ottla.streams.runtime.global_stores import GlobalStores
+from ottla.streams.runtime.group_view import GroupView, Member
 from ottla.streams.runtime.plan import Plan
+from ottla.streams.runtime.purge import Purge
 from ottla.streams.runtime.restoration import Progress, Restorer
-from ottla.streams.runtime.standbys import GroupView, wanted_standbys
+from ottla.streams.runtime.standbys import wanted_standbys
 from ottla.streams.runtime.stores import TaskStores
 from ottla.streams.runtime.thread import Observer, StreamThread
 from ottla.streams.serdes import Codecs
@@ -89,8 +91,8 @@ class Instance:
         streams = settings.streams
         self.directory = StateDirectory(streams.state_dir, application_id)
         self.admin = Admin(settings.kafka)
-        # What the group tells others of a member is its client id: the address travels in it.
-        client_id = f"{application_id}@{address}" if address else application_id
+        client_id = application_id
+        self._address = address
         self._restored_records = 0
 
         def open_producer() -> StreamProducer:
@@ -111,13 +113,13 @@ class Instance:
             lambda: restoring_consumer(
                 settings.kafka, group=application_id, client_id=client_id, on_error=client_error
             ),
-            self.admin,
+            lambda: looking_consumer(settings.kafka, group=application_id, client_id=client_id, on_error=client_error),
             on_restored=self._restored,
         )
         self.stores = TaskStores(plan, self.directory, self.restorer, streams.rocksdb_cache_bytes)
         self.globals = GlobalStores(plan, settings, codecs, handlers, self._clock)
         self.collector = Collector(open_producer, self._partitions, handlers)
-        self.group = GroupView(self.admin, plan)
+        self.group = GroupView(settings.kafka, application_id, self._myself)
         self.thread = StreamThread(
             plan=plan,
             settings=streams,
@@ -141,13 +143,17 @@ class Instance:
         )
         self._next_clean = time.monotonic() + CLEAN_S
         self._next_standbys = 0.0
+        self.purge = Purge(settings.kafka, plan)
         self._known_partitions = dict(plan.partitions)
 
     def start(self) -> None:
         """Begins. Global stores are filled first, since every task may read them."""
         self.globals.start()
         self.restorer.start()
+        if self._address is not None or self.copies:
+            self.group.start()
         self.thread.start()
+        self.purge.start(lambda: [task for task in self.thread.tasks.copy().values() if task.state is State.RUNNING])
 
     def stop(self, timeout_s: float) -> bool:
         """Commits, leaves the group, lets go of everything; False if that was not over in time."""
@@ -156,6 +162,7 @@ class Instance:
         ended = self.thread.join(timeout_s)
         if ended:
             self.stores.close()
+        self.purge.stop()
         self.group.stop()
         self.restorer.stop()
         self.globals.stop(max(1.0, deadline - time.monotonic()))
@@ -208,6 +215,12 @@ class Instance:
         """How many standby copies of each store there are to be."""
         return self._settings.streams.num_standby_replicas
 
+    def _myself(self) -> Member | None:
+        member_id = self.thread.member_id
+        if member_id is None:
+            return None
+        return Member(self.directory.instance_id, member_id, self._address, tuple(sorted(self.thread.tasks.copy())))
+
     def _lag(self, task: ActiveTask) -> int | None:
         behind, ends = 0, self.thread.ends
         for place, queue in task.queues.by_place.items():
@@ -254,6 +267,5 @@ class Instance:
         copies = self._settings.streams.num_standby_replicas
         if copies and now >= self._next_standbys:
             self._next_standbys = now + STANDBYS_S
-            members = self.group.latest()
-            if members is not None:
-                self.stores.keep_warm(wanted_standbys(self.plan, members, self.directory.instance_id, copies))
+            members = self.group.members()
+            self.stores.keep_warm(wanted_standbys(self.plan, members, self.directory.instance_id, copies))

@@ -11,10 +11,11 @@ from ottla.settings import KafkaSettings
 from ottla.streams.errors_policy import ErrorHandlers
 from ottla.streams.runtime.plan import Plan, numbered, tasks_of
 from ottla.streams.runtime.stored_topology import (
+    METADATA_CONFIG,
     StoredTopology,
     check_compatible,
+    metadata_topic,
     read_stored,
-    topology_topic,
     write_stored,
 )
 from ottla.streams.task import TaskId
@@ -44,7 +45,7 @@ def prepare(topology: Topology, settings: KafkaSettings, admin: Admin, handlers:
     tasks = tasks_of(topology, partitions)
     names = numbered(stored.tasks if stored else (), tasks)
     fresh = StoredTopology(topology.fingerprint, names)
-    admin.ensure_topics({topology_topic(application_id): 1}, config={"cleanup.policy": "compact"})
+    admin.ensure_topics({metadata_topic(application_id): 1}, config=METADATA_CONFIG)
     if fresh != stored:
         write_stored(settings, application_id, fresh)
     wanted = set(tasks)

@@ -53,7 +53,8 @@ class Membership:
         self._on_assigned, self._on_revoked, self._on_lost = on_assigned, on_revoked, on_lost
         self._log = logging.getLogger("ottla.streams")
         self.held: set[int] = set()
-        self.joined = False
+        self.member_id: str | None = None
+        """What the group calls this member; None before it has joined."""
 
     def join(self) -> None:
         """Asks for tokens. They come inside `poll`."""
@@ -107,7 +108,7 @@ class Membership:
     # ------------------------------------------------------------------ callbacks, inside poll() and close()
 
     def _assigned(self, consumer: Any, partitions: list[Any]) -> None:
-        self.joined = True
+        self.member_id = consumer.memberid()
         if partitions:
             # Nothing is ever fetched of it.
             places = [TopicPartition(one.topic, one.partition, 0) for one in partitions]

@@ -14,11 +14,11 @@ from typing import Any
 
 import httpx
 
-from ottla.errors import KafkaError, StateUnavailable, TopologyError
+from ottla.errors import StateUnavailable, TopologyError
 from ottla.streams.partitioning import partition_of
 from ottla.streams.runtime.active_task import State
 from ottla.streams.runtime.instance import Instance
-from ottla.streams.runtime.standbys import Member, standby_places
+from ottla.streams.runtime.standbys import standby_places
 from ottla.streams.runtime.views import Freshness, RemoteStore
 from ottla.streams.serdes import Codecs
 from ottla.streams.stores.base import BytesStore
@@ -27,9 +27,6 @@ from ottla.streams.stores.transactional import CommittedView
 from ottla.streams.task import TaskId
 from ottla.streams.topology.stores import StoreSpec
 from ottla.streams.topology.topology import Topology
-
-MEMBERS_S = 5.0
-"""How long what is known of the group is used; a refusal asks anew."""
 
 AGAIN_S = 0.1
 
@@ -107,13 +104,13 @@ class Queries:
     def candidates(
         self, spec: StoreSpec, partition: int, max_staleness_s: float | None, *, local_only: bool
     ) -> Iterator[BytesStore]:
-        """Who may answer for a partition, best first. Raises StateUnavailable where the group cannot be asked."""
+        """Who may answer for a partition, best first."""
         here = self.local(spec, partition)
         if here is not None and not here[1].standby:
             yield here[0]
         instance = self.instance()
         if not local_only and not spec.is_global:
-            members = self._members(instance)
+            members = instance.group.members()
             task = TaskId(self._sub(spec), partition)
             token = instance.plan.token_of(task)
             mine = instance.directory.instance_id
@@ -127,21 +124,11 @@ class Queries:
         if here is not None and here[1].standby and here[1].within(max_staleness_s):
             yield here[0]
 
-    def forget_members(self) -> None:
-        """The next question asks the group anew."""
-        self.instance().group.forget()
-
     def close(self) -> None:
         """Lets go of connections."""
         if self._client is not None:
             self._client.close()
             self._client = None
-
-    def _members(self, instance: Instance) -> list[Member]:
-        try:
-            return instance.group.recent(MEMBERS_S)
-        except KafkaError as error:
-            raise StateUnavailable(f"who runs which task cannot be found out: {error}") from error
 
     def _http(self) -> httpx.Client:
         if self._client is None:
@@ -249,7 +236,6 @@ class StoreReader:
             if time.monotonic() > deadline:
                 raise failure
             time.sleep(AGAIN_S)
-            self._queries.forget_members()
 
 
 def _first(count: int, arguments: tuple[Any, ...], store: Any) -> list[Any]:

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ottla.errors import KafkaError
-from ottla.kafka.admin import Admin
+from ottla.errors import BrokerUnavailable, KafkaError
 from ottla.kafka.stream_clients import PARTITION_EOF, Consumer, TopicPartition, fetch_also
 from ottla.streams.stores.committed import CommittedStore
 
@@ -23,6 +22,7 @@ WAIT_S = 0.05
 COMMITTED_S = 1.0
 AGAIN_S = 0.2
 LOOK_S = 0.5
+LOOK_TIMEOUT_S = 2.0
 
 
 @dataclass
@@ -100,21 +100,26 @@ class Restorer:
 
     Args:
         open_consumer: Makes the consumer, of the application's group, to be assigned by hand.
-        admin: Asked where changelogs begin and end.
+        open_looker: Makes the consumer that is asked where changelogs begin and end, committed or not.
         on_restored: Told (task, records, seconds) when one is done. Called on this thread.
     """
 
     def __init__(
-        self, open_consumer: Callable[[], Consumer], admin: Admin, *, on_restored: Callable[[str, int, float], None]
+        self,
+        open_consumer: Callable[[], Consumer],
+        open_looker: Callable[[], Consumer],
+        *,
+        on_restored: Callable[[str, int, float], None],
     ) -> None:
         self._open_consumer = open_consumer
-        self._admin = admin
+        self._open_looker = open_looker
         self._on_restored = on_restored
         self._log = logging.getLogger("ottla.streams")
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._open: list[Restoration] = []
         self._followed: dict[Place, Followed] = {}
         self._consumer: Any = None
+        self._looker: Any = None
         self._known: set[str] = set()
         self._next_look = 0.0
         self._stop = threading.Event()
@@ -180,7 +185,7 @@ class Restorer:
 
     def _run(self) -> None:
         try:
-            self._consumer = self._open_consumer()
+            self._consumer, self._looker = self._open_consumer(), self._open_looker()
             while not self._stop.is_set():
                 self._obey()
                 self._try_begin()
@@ -190,8 +195,9 @@ class Restorer:
             self.died = f"the restoring thread ended: {type(error).__name__}: {error}"
             self._log.critical("%s", self.died, exc_info=error)
         finally:
-            if self._consumer is not None:
-                self._consumer.close()
+            for client in (self._consumer, self._looker):
+                if client is not None:
+                    client.close()
 
     def _obey(self) -> None:
         while True:
@@ -231,7 +237,15 @@ class Restorer:
         self._settle(restoration)
 
     def _follow(self, restoration: Restoration, stores: Mapping[Place, CommittedStore]) -> None:
-        bounds = self._admin.bounds(stores) if stores else {}
+        # Not by an admin client: its requests can abort the process when a broker goes (librdkafka issue 4605).
+        bounds = {
+            place: self._looker.get_watermark_offsets(TopicPartition(*place), timeout=LOOK_TIMEOUT_S)
+            for place in stores
+        }
+        if unknown := [place for place, found in bounds.items() if found is None]:
+            raise BrokerUnavailable(
+                f"where {unknown[0][0]}[{unknown[0][1]}] ends is not known within {LOOK_TIMEOUT_S:g} s"
+            )
         fresh = []
         for place, store in stores.items():
             one = Followed(place, store, restoration)

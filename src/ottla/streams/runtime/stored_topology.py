@@ -1,7 +1,8 @@
 """The topology an application ran with last, kept in a topic of its own and compared at the next start.
 
-The topic `<application>-topology` is compacted and has one partition. Its record `topology` holds JSON:
+The topic `<application>-metadata` is compacted and has one partition. Its record `topology` holds JSON:
 {"fingerprint": ..., "tasks": ["0_0", ...]}: the numbers of tasks never change their meaning (`plan.numbered`).
+Running instances show themselves in it, too (`group_view.py`).
 """
 
 from __future__ import annotations
@@ -28,8 +29,13 @@ class StoredTopology(msgspec.Struct, frozen=True):
     tasks: list[str]
 
 
-def topology_topic(application_id: str) -> str:
-    return f"{application_id}-topology"
+METADATA_CONFIG = {"cleanup.policy": "compact", "segment.bytes": str(1 << 20), "min.cleanable.dirty.ratio": "0.1"}
+"""Every instance writes every few seconds: what is out of date is to go soon."""
+
+
+def metadata_topic(application_id: str) -> str:
+    """The topic's name."""
+    return f"{application_id}-metadata"
 
 
 def read_stored(settings: KafkaSettings, application_id: str) -> StoredTopology | None:
@@ -38,7 +44,7 @@ def read_stored(settings: KafkaSettings, application_id: str) -> StoredTopology 
     Raises:
         BrokerUnavailable, KafkaError: It cannot be read.
     """
-    topic = topology_topic(application_id)
+    topic = metadata_topic(application_id)
     if topic not in Admin(settings).topics(internal=True):
         return None
     found = None
@@ -52,7 +58,7 @@ def write_stored(settings: KafkaSettings, application_id: str, stored: StoredTop
     """Remembers it. Raises BrokerUnavailable or KafkaError where that fails."""
     producer = AtLeastOnceProducer(settings, application_id)
     try:
-        producer.produce(topology_topic(application_id), KEY, msgspec.json.encode(stored))
+        producer.produce(metadata_topic(application_id), KEY, msgspec.json.encode(stored))
         producer.commit([], None)
     finally:
         producer.close()

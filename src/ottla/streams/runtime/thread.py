@@ -1,13 +1,13 @@
 """The stream thread: fetches, processes, commits, and follows what the group says.
 
 One thread per process owns the member, the fetching consumer, the producer and all tasks. What could hold it up is
-done elsewhere: restoration (`restoration.py`), looking at the group (`group_view.py`), queries.
+done elsewhere: restoration (`restoration.py`), looking at other instances (`group_view.py`), queries.
 
 A commit, step by step: every task hands on what its caches hold -> the stores' changes go to their changelogs -> the
 offsets join the transaction, with the group's generation -> the transaction is committed -> the changes and the
 changelogs' new ends go into the stores. A crash before the last step leaves a store behind its changelog by one
 commit, which restoration reads; a crash before the last but one undoes everything. Without transactions the offsets
-come last.
+follow when all else is acknowledged.
 
 A rollback, step by step: the transaction is aborted (or, where nobody knows its outcome, a new producer settles it)
 -> every task forgets what was not committed -> it is restored like one that has just come, from the group's offsets
@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ottla.errors import BrokerUnavailable, KafkaError, OttlaError
+from ottla.kafka.flow import resume
 from ottla.kafka.stream_clients import (
     OFFSET_BEGINNING,
     OFFSET_END,
@@ -130,6 +131,11 @@ class StreamThread:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    @property
+    def member_id(self) -> str | None:
+        """What the group calls this instance; None before it has joined."""
+        return None if self._member is None else self._member.member_id
 
     @property
     def ended(self) -> bool:
@@ -285,7 +291,7 @@ class StreamThread:
                 task.process(batch)
                 queue = task.queues.by_place[batch.topic, batch.partition]
                 if queue.paused and len(queue) <= self._settings.buffered_records_max // 2:
-                    self._fetcher.resume([TopicPartition(*queue.place)])
+                    resume(self._fetcher, [TopicPartition(*queue.place)])
                     queue.paused = False
             if task.task is not None and task.task.punctuate():
                 task.dirty = True
@@ -342,13 +348,11 @@ class StreamThread:
             TopicPartition(*place, offset, metadata) for task in mine for place, offset, metadata in task.offsets()
         ]
         self._collector.commit(offsets, self._member.metadata)
-        ends = {id(store): self._collector.logged_up_to(place) for store, place in logged}
-        for task in mine:
-            for store in task.stores.values():
-                store.commit(ends.get(id(store)))
-            task.dirty, task.committed_at = False, now
         if not self._exactly_once and offsets:
             self._member.commit(offsets)
+        ends = {id(store): self._collector.logged_up_to(place) for store, place in logged}
+        for task in mine:
+            task.was_committed(ends)
         self._observer.committed(time.monotonic() - now)
         if self._failures:
             self._failures = 0

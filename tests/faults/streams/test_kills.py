@@ -1,0 +1,110 @@
+"""Three instances of a stream application, killed with -9 at random points, while brokers restart: exactly once.
+
+Five kills; `OTTLA_STREAM_KILLS=20` is the long run (`make soak`).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ottla.kafka.admin import Admin
+from ottla.kafka.producer import Producer
+from ottla.settings import KafkaSettings
+from ottla.testing import Broker
+from tests.faults.streams.verifier import wrong
+from tests.streams.runtime.instances import Instances
+from tests.streams.runtime.totals import Setup
+
+KILLS = int(os.environ.get("OTTLA_STREAM_KILLS", "5"))
+KEYS = 30
+PATIENCE_S = 120.0
+
+
+class Input:
+    """Ones for random keys, written until `finish`."""
+
+    def __init__(self, settings: KafkaSettings, topic: str) -> None:
+        self._producer = Producer(settings)
+        self._topic = topic
+        self._enough = threading.Event()
+        self.count = 0
+        self._thread = threading.Thread(target=self._write, daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        self._enough.set()
+        self._thread.join(PATIENCE_S)
+        assert self._producer.close(PATIENCE_S) == 0, "not all of the input was acknowledged"
+
+    def _write(self) -> None:
+        chance = random.Random(11)
+        while not self._enough.wait(0.005):
+            for _ in range(5):
+                self._producer.send(self._topic, f"k-{chance.randrange(KEYS)} 1".encode(), key=b"%d" % self.count)
+                self.count += 1
+
+
+@pytest.mark.timeout(200 + KILLS * 30)
+def test_three_instances_that_are_killed_lose_nothing_and_do_nothing_twice(
+    killable_broker: Broker, topic_name: str, tmp_path: Path
+) -> None:
+    chance = random.Random(3)
+    setup = Setup(
+        name=f"app-{topic_name}",
+        bootstrap_servers=killable_broker.bootstrap_servers,
+        state_dir="",
+        source=f"{topic_name}-in",
+        sink=f"{topic_name}-out",
+        standbys=1,
+        properties={"topic.metadata.refresh.interval.ms": 1000},
+    )
+    settings = KafkaSettings(bootstrap_servers=setup.bootstrap_servers, topic_partitions=3)
+    Admin(settings).ensure_topics({setup.source: 3, setup.sink: 3})
+    instances, given = Instances(setup, tmp_path), Input(settings, setup.source)
+
+    def come_out() -> int:
+        try:
+            return sum(Admin(settings, timeout_s=2).end_offsets([setup.sink]).values())
+        except Exception:
+            return 0  # The broker is away.
+
+    def go_on(more: int = 200) -> None:
+        target, deadline = come_out() + more, time.monotonic() + PATIENCE_S
+        while come_out() < target:
+            assert time.monotonic() < deadline, f"nothing comes out any more\n{instances.logs()}"
+            time.sleep(0.05)
+
+    try:
+        for number in range(3):
+            instances.start(number)
+        go_on()
+        for kill in range(KILLS):
+            time.sleep(chance.random() * 0.3)  # somewhere within a commit interval: what is tested is any point
+            number = chance.choice(list(instances.running))
+            instances.kill(number)
+            if kill % 5 == 2:
+                killable_broker.kill()
+                killable_broker.start()
+            if kill % 5 == 3:
+                go_on()  # the others take over before it is back
+            # Every other time the machine is a new one, without state.
+            instances.start(number if kill % 2 else 10 + kill)
+            go_on()
+        given.finish()
+        deadline = time.monotonic() + PATIENCE_S
+        while faults := wrong(settings, setup.source, setup.sink):
+            repeated = any("0 repeated" not in fault for fault in faults)
+            assert not repeated, f"{faults}\n{instances.logs()}"
+            assert time.monotonic() < deadline, f"{faults}\n{instances.logs()}"
+            time.sleep(0.5)
+        for number in list(instances.running):
+            instances.stop(number)
+    finally:
+        instances.close()
+    assert wrong(settings, setup.source, setup.sink) == []
