@@ -13,6 +13,9 @@ BENCHES = {
     "broker": "the embedded broker beside Apache Kafka: throughput, latency, transactions, start, memory, restart",
     "capacity": "the embedded broker with 200 connections, and with 500 topics of 6 partitions: time, memory, latency",
     "demo": "the shop at full rate: orders per second through all services, time to the first shipped order, memory",
+    "listener": "Ottla's listeners beside a bare client loop: sync, async, batches, exactly once, handlers that wait",
+    "peers": "the same orders read by FastStream, Quix Streams, Faust, spring-kafka and Ottla, on both brokers",
+    "publish": "typed events published beside a bare producer that is handed finished records",
     "serde": "Avro codecs side by side: microseconds per message, and ratios to fastavro, confluent, msgspec JSON",
     "startup": "what a user waits for: import, `ottla --help`, size of a base install, the broker's first answer",
 }
@@ -29,9 +32,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout; everything else on stderr")
     parser.add_argument("--runs", type=int, default=3, help="runs of each measurement; the median counts (default 3)")
     parser.add_argument("--save", action="store_true", help="keep the JSON in bench/results/NAME.json")
-    parser.add_argument(
-        "--orders", type=Path, help="demo: a file in the Online Retail columns instead of the sample day"
-    )
+    parser.add_argument("--orders", type=Path, help="a file in the Online Retail columns instead of the sample day")
+    parser.add_argument("--records", type=int, default=1_000_000, help="listener, peers: orders (default 1,000,000)")
     parser.add_argument(
         "--only", nargs="+", metavar="PART", choices=PARTS, default=PARTS, help=f"broker: of {', '.join(PARTS)}"
     )

@@ -37,14 +37,29 @@ class Program:
         module: In bench.consumers.
         kind: Its own argument, if any.
         share: It gets so much of the topic (a slow one need not read all of it).
-        peer: It runs in the peers' environment.
+        python: The interpreter it runs in.
     """
 
     name: str
     module: str
     kind: str = ""
     share: float = 1.0
-    peer: bool = False
+    python: str = sys.executable
+
+    def command(self, job: Job) -> list[str]:
+        """What to run for a job."""
+        return [self.python, "-m", f"bench.consumers.{self.module}", job.argument(), self.kind]
+
+
+@dataclass(frozen=True)
+class Spring(Program):
+    """spring-kafka, as `java` says how to run it."""
+
+    java: tuple[str, ...] = ()
+
+    def command(self, job: Job) -> list[str]:
+        place = [job.bootstrap, job.topic, str(job.partitions), job.group, str(job.records)]
+        return [*self.java, *place, job.schema, self.kind]
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,7 @@ def full_topic(bootstrap: str, registry: str, partitions: int, records: int, fil
         yield Job(bootstrap, registry, name, partitions, "", records, serializer.schema_text(OrderCreated))
 
 
-def run_program(program: Program, job: Job, python: str = sys.executable, **changes: Any) -> Outcome:
+def run_program(program: Program, job: Job, **changes: Any) -> Outcome:
     """Lets a program read a topic, in a group of its own, and looks that the group's offsets are there.
 
     Raises:
@@ -84,10 +99,8 @@ def run_program(program: Program, job: Job, python: str = sys.executable, **chan
     """
     records = int(job.records * program.share)
     job = replace(job, group=f"bench-{uuid.uuid4().hex[:12]}", records=records, **changes)
-    command = [python, "-m", f"bench.consumers.{program.module}", job.argument(), program.kind]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False
-    )
+    command = program.command(job)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False)
     if done.returncode != 0 or not done.stdout.strip():
         raise BenchFailed(f"{program.name} failed with status {done.returncode}:\n{done.stdout}{done.stderr[-4000:]}")
     answer = json.loads(done.stdout.strip().splitlines()[-1])

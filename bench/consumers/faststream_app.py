@@ -38,8 +38,7 @@ async def main() -> None:
         meter.one(order["items"][0]["quantity"])
 
     await broker.start()
-    while not meter.done.is_set():
-        await asyncio.sleep(0.05)
+    await asyncio.to_thread(meter.done.wait)
     await broker.stop()
     meter.tell()
 

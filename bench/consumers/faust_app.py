@@ -36,8 +36,7 @@ async def main() -> None:
                 meter.one(read(value)["items"][0]["quantity"])
 
         await app.start()
-        while not meter.done.is_set():
-            await asyncio.sleep(0.05)
+        await asyncio.to_thread(meter.done.wait)
         await app.stop()
     meter.tell()
 

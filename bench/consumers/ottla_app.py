@@ -64,8 +64,7 @@ async def main() -> None:
     app = app_for(job)
     listen(app, kind, job, meter)
     async with app.running():
-        while not meter.done.is_set():
-            await asyncio.sleep(0.05)
+        await asyncio.to_thread(meter.done.wait)
     meter.tell()
 
 
