@@ -242,6 +242,19 @@ def test_from_version_12_on_a_producer_begins_at_sequence_0(one: Transactor, top
     assert one.produce(topic, version=12, sequence=0) == (NONE, 0)
 
 
+@pytest.mark.parametrize("first", [0, 3])
+def test_what_was_refused_first_must_come_first(one: Transactor, topic: str, first: int) -> None:
+    one.begin()
+    assert one.produce(topic, sequence=first)[0] == INVALID_TXN_STATE, "the partition is not added"
+    one.add(topic, 0)
+    assert one.produce(topic, sequence=first + 1)[0] == OUT_OF_ORDER
+    assert one.produce(topic, sequence=first) == (NONE, 0)
+    assert one.produce(topic, sequence=first + 1) == (NONE, 1)
+    one.finish(commit=True)
+    one.add(topic, 0)
+    assert one.produce(topic, sequence=first + 2) == (NONE, 3)
+
+
 # --- EndTxn up to version 4 ---
 
 

@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Container
 from typing import Any, NamedTuple
 
-from ottla.broker.log.batch import BatchHeader
+from ottla.broker.log.batch import TRANSACTIONAL, BatchHeader
 from ottla.broker.wire.errors import ErrorCode
 
 REMEMBERED_BATCHES = 5  # as many as a producer may have in flight (max.in.flight.requests.per.connection)
+ATTEMPTS_MAX = 10_000
 
 
 class AppendedBatch(NamedTuple):
@@ -44,6 +45,22 @@ class Producers:
 
     def __init__(self) -> None:
         self.states: dict[int, ProducerState] = {}
+        self._attempts: dict[int, tuple[int, int]] = {}  # epoch and lowest sequence, by producer
+
+    def attempt(self, header: BatchHeader) -> None:
+        """Remembers that a producer wants to begin a transaction here with this batch, whatever becomes of it.
+
+        If it is refused, no later one may come in its place: the producer would lose records without noticing. Not
+        kept over a restart; nor does Kafka.
+        """
+        epoch, sequence = header.producer_epoch, header.base_sequence
+        known = self._attempts.get(header.producer_id)
+        if known is None or known[0] < epoch:
+            if len(self._attempts) >= ATTEMPTS_MAX:
+                del self._attempts[next(iter(self._attempts))]
+            self._attempts[header.producer_id] = epoch, sequence
+        elif known[0] == epoch and sequence < known[1]:
+            self._attempts[header.producer_id] = epoch, sequence
 
     def check(self, header: BatchHeader) -> AppendedBatch | None:
         """Decides on a batch before it is appended.
@@ -53,9 +70,16 @@ class Producers:
 
         Raises:
             Refused: INVALID_PRODUCER_EPOCH for an epoch older than seen, OUT_OF_ORDER_SEQUENCE_NUMBER for a gap, for a
-                new epoch that does not begin at 0, and for a duplicate older than the five batches remembered.
+                new epoch that does not begin at 0, for a duplicate older than the five batches remembered, and for what
+                would come before the first batch of its transaction.
         """
         state = self.states.get(header.producer_id)
+        attempt = self._attempts.get(header.producer_id)
+        if attempt is not None and header.base_sequence > attempt[1] and not self._is_late(state, header):
+            raise Refused(
+                ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+                f"producer {header.producer_id} wanted to begin with sequence {attempt[1]}, not {header.base_sequence}",
+            )
         if state is None:
             # Nothing known: the state may have aged out, so any sequence is taken, as Kafka does.
             return None
@@ -72,6 +96,16 @@ class Producers:
                 )
             return None
         return self._check_sequence(state, header)
+
+    @staticmethod
+    def _is_late(state: ProducerState | None, header: BatchHeader) -> bool:
+        """Whether a batch comes from a fenced producer, or again: that counts first."""
+        if state is None or header.producer_epoch > state.epoch:
+            return False
+        if header.producer_epoch < state.epoch:
+            return True
+        first, last = header.base_sequence, header.last_sequence
+        return any(batch.base_sequence == first and batch.last_sequence == last for batch in state.batches)
 
     def _check_sequence(self, state: ProducerState, header: BatchHeader) -> AppendedBatch | None:
         first, last = header.base_sequence, header.last_sequence
@@ -92,6 +126,8 @@ class Producers:
         if state is None or header.producer_epoch > state.epoch:
             state = self.states[header.producer_id] = ProducerState(header.producer_epoch)
         state.last_timestamp = header.max_timestamp
+        if header.attributes & TRANSACTIONAL:
+            self._attempts.pop(header.producer_id, None)
         if not header.is_control:
             state.batches.append(
                 AppendedBatch(header.base_sequence, header.last_sequence, base_offset, header.max_timestamp)

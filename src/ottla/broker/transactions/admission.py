@@ -7,7 +7,8 @@ For all: INVALID_PRODUCER_EPOCH for a producer that was fenced, INVALID_PRODUCER
 another producer's, TRANSACTIONAL_ID_AUTHORIZATION_FAILED if there is none. While the transaction before is being ended,
 NOT_ENOUGH_REPLICAS, which every client tries again; from version 12 CONCURRENT_TRANSACTIONS. From version 12 on, too,
 what a producer writes first to a partition that knows nothing of it must begin at sequence 0
-(OUT_OF_ORDER_SEQUENCE_NUMBER): else a batch before it was lost.
+(OUT_OF_ORDER_SEQUENCE_NUMBER): else a batch before it was lost. For all versions the same is answered where the first
+batch of a transaction was refused, and a later one comes in its place.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ def admit(
     if state is not None and header.producer_epoch < state.epoch:
         message = f"producer {header.producer_id} is at epoch {state.epoch}, the batch is of {header.producer_epoch}"
         raise Refused(ErrorCode.INVALID_PRODUCER_EPOCH, message)
+    if header.producer_id not in log.transactions.open:
+        log.producers.attempt(header)
     try:
         one = coordinator.find(transactional_id, header.producer_id)
         if version >= IMPLICIT_SINCE:
