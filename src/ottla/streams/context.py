@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ottla.errors import StreamsFailed
+from ottla.errors import StreamsError, StreamsFailed
 from ottla.streams.dead_letter import dead_letter_headers
 from ottla.streams.errors_policy import ErrorHandlers, Failure, Stage
 from ottla.streams.operators.batch import Batch
@@ -149,8 +149,8 @@ class TaskContext:
 
     def failure(self, failure: Failure) -> None:
         """The same for a failure that is described already."""
-        if isinstance(failure.error, StreamsFailed):
-            raise failure.error
+        if isinstance(failure.error, StreamsError):
+            raise failure.error  # of the application or its stores, and not because of the record
         record, error = failure.record, failure.error
         response = self.handlers.response(failure)
         where = (

@@ -61,6 +61,19 @@ class RawBatch:
             headers if any(headers) else None,
         )
 
+    def one(self, index: int) -> RawBatch:
+        """One of them as a batch."""
+        at = slice(index, index + 1)
+        return RawBatch(
+            self.topic,
+            self.partition,
+            self.offsets[at],
+            self.timestamps_ms[at],
+            self.keys[at],
+            self.values[at],
+            None if self.headers is None else self.headers[at],
+        )
+
     def record(self, index: int) -> RawRecord:
         """One of them by itself."""
         return RawRecord(

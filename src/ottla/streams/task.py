@@ -100,12 +100,11 @@ class Task:
                 spec, opened, codecs, topology.physical(spec.changelog or spec.name)
             )
         self._operators = self._made()
-        self._sources: dict[str, SourceOperator] = {
-            topology.physical(topic): operator
-            for operator in self._operators
-            if isinstance(operator, SourceOperator)
-            for topic in operator.node.topics
-        }
+        self._sources: dict[str, list[SourceOperator]] = {}
+        for operator in self._operators:
+            if isinstance(operator, SourceOperator):
+                for topic in operator.node.topics:
+                    self._sources.setdefault(topology.physical(topic), []).append(operator)
         for operator in self._operators:
             operator.start(self._context)
 
@@ -136,13 +135,17 @@ class Task:
         if not len(records):
             return
         batch = records if isinstance(records, RawBatch) else RawBatch.of(records)
-        source = self._sources.get(batch.topic)
-        if source is None:
+        sources = self._sources.get(batch.topic)
+        if sources is None:
             raise TopologyError(f"task {self.id} does not read topic {batch.topic}")
         context = self._context
-        context.input = batch
+        # Several sources of one topic see one record after another, as they may meet further down.
+        parts = [batch] if len(sources) == 1 else [batch.one(index) for index in range(len(batch))]
         try:
-            source.run(batch)
+            for part in parts:
+                context.input = part
+                for source in sources:
+                    source.run(part)
             context.counters.processed += len(batch)
         finally:
             context.input = None

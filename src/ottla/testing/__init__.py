@@ -5,8 +5,12 @@
         broker.kill()                           # SIGKILL
         broker.start()                          # same port, same data
 
-`ottla.testing.plugin` gives them to pytest as fixtures.
+`ottla.testing.plugin` gives them to pytest as fixtures. `TopologyTestDriver` runs stream topologies without any.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from ottla.testing.embedded_broker import EmbeddedBroker
 from ottla.testing.embedded_registry import EmbeddedRegistry
@@ -14,4 +18,36 @@ from ottla.testing.kafka_home import KafkaHome
 from ottla.testing.real_kafka import RealKafka
 from ottla.testing.server import Broker, Server, free_port
 
-__all__ = ["Broker", "EmbeddedBroker", "EmbeddedRegistry", "KafkaHome", "RealKafka", "Server", "free_port"]
+if TYPE_CHECKING:
+    from ottla.testing.memory_registry import MemoryRegistry
+    from ottla.testing.topology_driver import InputTopic, OutputTopic, TopologyTestDriver
+
+__all__ = [
+    "Broker",
+    "EmbeddedBroker",
+    "EmbeddedRegistry",
+    "InputTopic",
+    "KafkaHome",
+    "MemoryRegistry",
+    "OutputTopic",
+    "RealKafka",
+    "Server",
+    "TopologyTestDriver",
+    "free_port",
+]
+
+# The plugin is loaded in every test session: what needs more than the standard library comes when it is used.
+_LAZY = {
+    "InputTopic": "topology_driver",
+    "MemoryRegistry": "memory_registry",
+    "OutputTopic": "topology_driver",
+    "TopologyTestDriver": "topology_driver",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -8,6 +8,7 @@ from typing import Any
 from ottla.errors import DecodeError
 from ottla.streams.context import TaskContext
 from ottla.streams.errors_policy import Failure
+from ottla.streams.event_serde import BoundEventSerde
 from ottla.streams.operators.base import Operator
 from ottla.streams.operators.batch import Batch
 from ottla.streams.punctuation import STREAM_TIME
@@ -56,6 +57,15 @@ class SourceOperator(Operator):
         rows: Sequence[int] = range(len(raw))
         raw_keys, raw_values = raw.keys, raw.values
         timestamps, headers = raw.timestamps_ms, raw.headers
+        if headers is not None and isinstance(self._value, BoundEventSerde):
+            raw_values = self._value.framed(raw_values, headers)
+        others = self._value.others(raw_values) if isinstance(self._value, BoundEventSerde) else None
+        if others is not None:
+            # Events of other types share the topic: they are not this stream's.
+            rows = [row for row, other in zip(rows, others, strict=True) if not other]
+            raw_keys, raw_values = [raw_keys[row] for row in rows], [raw_values[row] for row in rows]
+            timestamps = [timestamps[row] for row in rows]
+            headers = None if headers is None else [headers[row] for row in rows]
         while True:
             try:
                 decoded_keys: list[Any] = self._key.decode_many(raw_keys, raw.topic)

@@ -102,6 +102,10 @@ class SessionStore(Generic[K, V]):
         """Where a session lies."""
         return self.segments.prefix(end_ms) + key + TAIL.pack(end_ms, start_ms)
 
+    def encoded(self, value: V, timestamp_ms: int) -> bytes:
+        """A value as it lies in the store: sessions have no timestamp besides their end."""
+        return self.value.encode(value, self.topic)
+
     def approximate_count(self) -> int:
         """About how many sessions there are."""
         return self.bytes.approximate_count()

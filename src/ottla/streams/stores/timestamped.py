@@ -48,7 +48,7 @@ class TimestampedStore(Generic[K, V]):
         if self.write_back is not None and (entry := self.write_back.entries.get(key)) is not None:
             return None if entry.value is None else Stamped(entry.value, entry.timestamp_ms)
         data = self.bytes.get(key)
-        return None if data is None else self._decoded(data)
+        return None if data is None else self.decoded(data)
 
     def put(self, key: K, value: V | None, timestamp_ms: int) -> None:
         """Sets the value of a key; None deletes."""
@@ -91,7 +91,7 @@ class TimestampedStore(Generic[K, V]):
         if self.write_back is not None:
             self.write_back.write()
         for key, value in self.bytes.range(low, high, reverse=reverse):
-            yield self.key.decode(key, self.topic), self._decoded(value)
+            yield self.key.decode(key, self.topic), self.decoded(value)
 
-    def _decoded(self, data: bytes) -> Stamped[V]:
+    def decoded(self, data: bytes) -> Stamped[V]:
         return Stamped(self.value.decode(data[8:], self.topic), _STAMP.unpack_from(data)[0])

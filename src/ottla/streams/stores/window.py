@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ottla.streams.serdes import Serde
 from ottla.streams.stores.base import BytesStore
 from ottla.streams.stores.segments import Segments
 from ottla.streams.stores.timestamped import Stamped
+
+if TYPE_CHECKING:
+    from ottla.streams.stores.write_back import WriteBack
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -26,6 +29,9 @@ class WindowStore(Generic[K, V]):
     (8), sequence number (4)) -> timestamp (8), value.
 
     A key may have several values for one start (`retain_duplicates`, for joins): then `put` adds.
+
+    Attributes:
+        write_back: What an operator keeps of it until the next commit; it is written before anything is read.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class WindowStore(Generic[K, V]):
         self.segments = Segments(store, retention_ms, segment_ms)
         self._duplicates = retain_duplicates
         self._sequence = 0
+        self.write_back: WriteBack | None = None
 
     def fetch(self, key: K, start_ms: int) -> Stamped[V] | None:
         """The value of a key's window; None if there is none."""
@@ -55,6 +62,7 @@ class WindowStore(Generic[K, V]):
         """The same by the key's bytes."""
         if self.segments.expired(start_ms):
             return None
+        self._written()
         data = self.bytes.get(self.raw_key(key, start_ms))
         return None if data is None else self.decoded(data)
 
@@ -69,6 +77,7 @@ class WindowStore(Generic[K, V]):
     ) -> Iterator[tuple[int, Stamped[V]]]:
         """The same by the key's bytes."""
         oldest = max(from_ms, self.segments.stream_time_ms - self.segments.retention_ms + 1, 0)
+        self._written()
         length = 8 + len(key) + TAIL.size
         for prefix in self.segments.numbers(oldest, to_ms, reverse=reverse):
             low = prefix + key + TAIL.pack(oldest, 0)
@@ -105,12 +114,17 @@ class WindowStore(Generic[K, V]):
     def all(self, from_ms: int = 0, to_ms: int = END) -> Iterator[tuple[tuple[K, int], Stamped[V]]]:
         """Every window that starts between two times, both included, by key and start within a segment of time."""
         oldest = max(from_ms, self.segments.stream_time_ms - self.segments.retention_ms + 1, 0)
+        self._written()
         for prefix in self.segments.numbers(oldest, to_ms):
             for found, data in self.bytes.prefix(prefix):
                 start = TAIL.unpack_from(found, len(found) - TAIL.size)[0]
                 if oldest <= start <= to_ms:
                     key = self.key.decode(found[8 : -TAIL.size], self.topic)
                     yield (key, start), self.decoded(data)
+
+    def _written(self) -> None:
+        if self.write_back is not None:
+            self.write_back.write()
 
     def raw_key(self, key: bytes, start_ms: int, sequence: int = 0) -> bytes:
         """Where a window lies."""

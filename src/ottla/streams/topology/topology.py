@@ -87,7 +87,8 @@ class Topology:
 
     def physical(self, topic: str) -> str:
         """A logical topic's name in Kafka."""
-        return f"{self.application_id}-{topic}" if topic in self.internal_topics else topic
+        own = self.application_id and topic in self.internal_topics
+        return f"{self.application_id}-{topic}" if own else topic
 
     def logical(self, topic: str) -> str:
         """The other way round."""

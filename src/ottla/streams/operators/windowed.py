@@ -1,0 +1,193 @@
+"""Aggregation by key and tumbling or hopping window; what sliding windows and sessions share with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ottla.streams.context import TaskContext
+from ottla.streams.folds import Fold
+from ottla.streams.operators.aggregation import CachedOperator, Collected
+from ottla.streams.operators.base import Operator
+from ottla.streams.operators.batch import Batch
+from ottla.streams.operators.tables import TableOptions
+from ottla.streams.records import NO_TIMESTAMP
+from ottla.streams.windows import TimeWindows, Window, Windowed
+
+
+class WindowOptions:
+    """What is known of a windowed aggregation only when the whole topology is.
+
+    Attributes:
+        on_close: Whether a window is handed on once, when it closes, and not at every change.
+        late: The name of the child that takes records whose windows have closed; None if nobody does.
+    """
+
+    def __init__(self, on_close: bool = False, late: str | None = None) -> None:
+        self.on_close = on_close
+        self.late = late
+
+
+class WindowOperator(CachedOperator):
+    """Time of windows: each operator's own, from the records that reach it (as in Kafka Streams)."""
+
+    def __init__(self, fold: Fold, options: TableOptions, window_options: WindowOptions) -> None:
+        super().__init__(fold, options)
+        self._window_options = window_options
+        self._late: tuple[Operator, ...] = ()
+
+    def start(self, context: TaskContext) -> None:
+        super().start(context)
+        late = self._window_options.late
+        self._late = tuple(child for child in self.children if child.name == late)
+        self.children = tuple(child for child in self.children if child.name != late)
+        self._closing: OpenWindows | None = None
+
+    @property
+    def time_ms(self) -> int:
+        """The highest timestamp that reached this operator."""
+        return self.context.times.get(self.name, NO_TIMESTAMP)
+
+    def observe(self, timestamp_ms: int) -> int:
+        """Stream time goes on; gives it."""
+        times = self.context.times
+        time = times.get(self.name, NO_TIMESTAMP)
+        if timestamp_ms > time:
+            times[self.name] = time = timestamp_ms
+        return time
+
+    def put_aside(self, batch: Batch, indexes: Sequence[int], windows: int | None = None) -> None:
+        """Late records: counted, and given to whoever asked for them."""
+        if indexes:
+            self.context.drop(self, "late", len(indexes) if windows is None else windows)
+            for child in self._late:
+                child.process(batch.at(indexes))
+
+    def closing(self) -> OpenWindows:
+        """The windows that wait for their close; found in the store after a start."""
+        if self._closing is None:
+            self._closing = OpenWindows(self._held())
+        return self._closing
+
+    def _held(self) -> list[tuple[int, bytes, Any]]:
+        """Close time, raw key and typed key of every window in the store."""
+        raise NotImplementedError
+
+    def emit_closed(self, close_time_ms: int) -> None:
+        """Hands on the windows whose time has come, in the order of time."""
+        found = self.closing().take(close_time_ms)
+        if not found:
+            return
+        out = Collected(False)
+        for raw, key in found:
+            entry = self._states.entries.get(raw)
+            if entry is not None:
+                held: Any = (entry.value, entry.timestamp_ms)
+            else:
+                data = self._store.bytes.get(raw)
+                held = None if data is None else self.read(data, key)
+            if held is not None and held[0] is not None:
+                out.add(key, self._fold.result(held[0]), None, held[1])
+        self.forward(out.batch())
+
+    def read(self, data: bytes, key: Any) -> tuple[Any, int]:
+        """State and timestamp of what lies in the store."""
+        held = self._store.decoded(data)
+        return held.value, held.timestamp_ms
+
+
+class OpenWindows:
+    """Windows in the order in which they close."""
+
+    def __init__(self, held: Sequence[tuple[int, bytes, Any]]) -> None:
+        self._at: dict[int, dict[bytes, Any]] = {}
+        for time, raw, key in held:
+            self.add(time, raw, key)
+
+    def add(self, time_ms: int, raw: bytes, key: Any) -> None:
+        """A window; again is no matter."""
+        self._at.setdefault(time_ms, {})[raw] = key
+
+    def remove(self, time_ms: int, raw: bytes) -> None:
+        """It became part of another."""
+        self._at.get(time_ms, {}).pop(raw, None)
+
+    def take(self, close_time_ms: int) -> list[tuple[bytes, Any]]:
+        """Those whose time is at most the close time: they are no longer open."""
+        due = sorted(time for time in self._at if time <= close_time_ms)
+        return [one for time in due for one in sorted(self._at.pop(time).items(), key=lambda pair: pair[0])]
+
+
+class WindowAggregate(WindowOperator):
+    """Records into the state of their key in each window they belong to."""
+
+    def __init__(self, fold: Fold, windows: TimeWindows, options: TableOptions, window_options: WindowOptions) -> None:
+        super().__init__(fold, options, window_options)
+        self._windows = windows
+
+    def start(self, context: TaskContext) -> None:
+        super().start(context)
+        self._store.write_back = self._states
+
+    def process(self, batch: Batch) -> None:
+        if None in batch.keys:
+            chosen = [key is not None for key in batch.keys]
+            self.context.drop(self, "null-key", chosen.count(False))
+            batch = batch.where(chosen)
+            if not len(batch):
+                return
+        raw_keys = batch.raw_keys or self._store.key.encode_many(batch.keys, self._store.topic)
+        items = self._fold.items(batch)
+        late: list[int] = []
+        lost = 0
+        for index, stamp in enumerate(batch.timestamps):
+            close_time = self.observe(stamp) - self._windows.grace_ms
+            for start in self._windows.starts(stamp):
+                if start + self._windows.size_ms > close_time:
+                    self._step(batch, index, raw_keys[index], items[index], start)  # type: ignore[arg-type]
+                else:
+                    lost += 1
+                    if not late or late[-1] != index:
+                        late.append(index)
+            if self._window_options.on_close:
+                self.emit_closed(close_time - self._windows.size_ms)
+            elif not self._cached:
+                self.flush()
+        self.put_aside(batch, late, lost)
+        self._full()
+
+    def _step(self, batch: Batch, index: int, raw_key: bytes, item: Any, start: int) -> None:
+        key, stamp = batch.keys[index], batch.timestamps[index]
+        raw = self._store.raw_key(raw_key, start)
+        entry = self._states.entries.get(raw)
+        if entry is None:
+            if not self._store.segments.observe(start):
+                return
+            entry = self._entry(raw, Windowed(key, Window(start, start + self._windows.size_ms)))
+        before = entry.value
+        try:
+            after = self._fold.step(key, before, item)
+        except Exception as error:
+            self.context.failed(self, batch, index, error)
+            return
+        entry.value = after
+        entry.timestamp_ms = stamp if before is None else max(stamp, entry.timestamp_ms)
+        self._states.touch(entry)
+        if self._window_options.on_close:
+            self.closing().add(start, raw, entry.key)
+
+    def flush(self) -> None:
+        if not self._window_options.on_close:
+            super().flush()
+        elif self._states.changed:
+            self._states.settle(self._states.take())
+
+    def _held(self) -> list[tuple[int, bytes, Any]]:
+        size = self._windows.size_ms
+        close_time = self.time_ms - self._windows.grace_ms - size
+        return [
+            (start, self._store.raw_key(self._store.key.encode(key, self._store.topic), start),
+             Windowed(key, Window(start, start + size)))
+            for (key, start), _ in self._store.all()
+            if start > close_time
+        ]  # fmt: skip

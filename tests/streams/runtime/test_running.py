@@ -1,0 +1,164 @@
+"""A stream application on a broker: what comes out, what survives, what is restored."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ottla.errors import TransactionAborted
+from ottla.streams.errors_policy import ErrorHandlers
+from ottla.streams.runtime.collector import Collector
+from tests.streams.runtime.conftest import Stage, eventually, ready
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+async def test_totals_come_out_and_go_on_after_a_restart_without_reading_the_changelog(
+    stage: Stage, guarantee: str
+) -> None:
+    stage.change(guarantee=guarantee)
+    stage.give(200)
+    async with stage.running():
+        await stage.all_right()
+    stage.give(100)
+    async with stage.running() as app:
+        await stage.all_right()
+        assert app.instance is not None
+        assert app.instance.restored_records == 0
+
+
+async def test_a_store_in_memory_is_restored_from_its_changelog(local_stage: Stage) -> None:
+    local_stage.change(persistent=False)
+    local_stage.give(200)
+    async with local_stage.running():
+        await local_stage.all_right()
+    local_stage.give(50)
+    async with local_stage.running() as app:
+        await local_stage.all_right()
+        assert app.instance is not None
+        assert app.instance.restored_records >= 10
+
+
+async def test_a_store_that_is_behind_reads_only_what_it_lacks(local_stage: Stage) -> None:
+    local_stage.give(500, keys=100)
+    async with local_stage.running():
+        await local_stage.all_right()
+    state = Path(local_stage.setup.state_dir)
+    shutil.copytree(state, local_stage.folder / "before")
+    local_stage.give(20, keys=5)
+    async with local_stage.running():
+        await local_stage.all_right()
+    # As after a crash between the commit and the stores: the state is that of the commit before.
+    shutil.rmtree(state)
+    shutil.copytree(local_stage.folder / "before", state)
+    local_stage.give(100, keys=100)
+    async with local_stage.running() as app:
+        await local_stage.all_right()
+        assert app.instance is not None
+        assert 5 <= app.instance.restored_records <= 20
+
+
+async def test_a_changelog_keeps_one_record_for_a_key_and_commit(local_stage: Stage) -> None:
+    local_stage.give(300, keys=3)
+    local_stage.change(streams={"commit_interval_s": 1.0})
+    async with local_stage.running():
+        await local_stage.all_right()
+    changelog = local_stage.records(f"{local_stage.setup.name}-totals-changelog")
+    assert {record.key for record in changelog} == {b"k-0", b"k-1", b"k-2"}
+    assert len(changelog) < 100
+    config = local_stage.admin.describe_topic(f"{local_stage.setup.name}-totals-changelog").config
+    assert config["cleanup.policy"] == "compact"
+
+
+async def test_a_transaction_that_fails_is_undone_and_done_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is in the transaction, and it is refused: twice, at different commits."""
+    commit, failures = Collector.commit, iter([False, True, True, False, True])
+
+    def refused(self: Collector, offsets: list[Any], group: Any) -> None:
+        if next(failures, False):
+            raise TransactionAborted("the test wants it so")
+        commit(self, offsets, group)
+
+    monkeypatch.setattr(Collector, "commit", refused)
+    stage.give(300)
+    async with stage.running() as app:
+        await stage.all_right()
+        stage.give(100)
+        await stage.all_right()
+        await eventually(lambda: b'ottla_streams_rollbacks_total{service="' in app.metrics.page())
+        assert not app.health.wrong()
+
+
+async def test_the_offsets_tell_the_stream_time(local_stage: Stage) -> None:
+    local_stage.give(30)
+    async with local_stage.running() as app:
+        await local_stage.all_right()
+        await ready(app)
+        assert app.instance is not None
+        times = {one.task: one.stream_time_ms for one in app.instance.status()}
+    async with local_stage.running() as app:
+        await ready(app)
+        assert app.instance is not None
+        assert {one.task: one.stream_time_ms for one in app.instance.status()} == times
+        assert max(times.values()) > 1_700_000_000_000
+
+
+async def test_a_poison_record_goes_to_the_dead_letters_and_the_partition_goes_on(local_stage: Stage) -> None:
+    local_stage.send(b"\xff\xfe not text", b"k-1 one", b"k-1 1")
+    async with local_stage.running():
+        await eventually(lambda: local_stage.out() == {"k-1": [1]})
+    letters = local_stage.records(f"{local_stage.setup.source}-dlq")
+    headers = [dict(letter.headers) for letter in letters]
+    assert {one["kafka_dlt-exception-fqcn"] for one in headers} == {b"ottla.errors.DecodeError", b"builtins.ValueError"}
+    assert {one["kafka_dlt-original-topic"] for one in headers} == {local_stage.setup.source.encode()}
+    assert sorted(letter.value for letter in letters) == [b"k-1 one", b"\xff\xfe not text"]
+
+
+async def test_a_handler_that_says_to_fail_stops_the_application_and_commits_nothing_of_it(local_stage: Stage) -> None:
+    local_stage.send(b"k-1 one")
+    async with local_stage.running(ErrorHandlers(processing="fail")) as app:
+        await eventually(lambda: any("the stream thread ended" in reason for reason in app.health.dead()))
+    assert local_stage.admin.committed(local_stage.setup.name).get((local_stage.setup.source, 0), 0) == 0
+    # What is to blame is put right, and nothing was lost.
+    async with local_stage.running(ErrorHandlers(processing="continue")) as app:
+        local_stage.send(b"k-1 1")
+        await eventually(lambda: local_stage.out() == {"k-1": [1]})
+        assert not app.health.dead()
+
+
+@pytest.mark.parametrize("answer", ["continue", "fail"])
+async def test_an_output_that_the_broker_refuses_is_the_production_handlers(stage: Stage, answer: Any) -> None:
+    small = {"max.message.bytes": "400"}
+    stage.change(sink=f"{stage.setup.sink}-small")
+    stage.admin.create_topic(stage.setup.sink, 3, config=small)
+    stage.send(b"k-1 1", b"k" * 1000 + b" 1", b"k-2 1")
+    async with stage.running(ErrorHandlers(production=answer)) as app:
+        if answer == "continue":
+            await eventually(lambda: stage.out() == {"k-1": [1], "k-2": [1]})
+            assert not app.health.dead()
+        else:
+            await eventually(lambda: any("production failed" in reason for reason in app.health.dead()))
+
+
+async def test_processed_records_of_a_repartition_topic_are_deleted(stage: Stage) -> None:
+    stage.give(60)
+    topic = f"{stage.setup.name}-words-repartition"
+    async with stage.running() as app:
+        await stage.all_right()
+        instance = app.instance
+        assert instance is not None
+        await eventually(lambda: not any(task.dirty for task in instance.thread.tasks.values()))
+        instance.purge.once(stage.admin, list(instance.thread.tasks.values()))
+        assert stage.records(topic) == []
+        stage.give(10)
+        await stage.all_right()
+
+
+async def test_the_metadata_topic_remembers_the_topology(local_stage: Stage) -> None:
+    async with local_stage.running() as app:
+        await ready(app)
+    (record,) = [one for one in local_stage.records(f"{local_stage.setup.name}-metadata") if one.key == b"topology"]
+    assert json.loads(record.value)["tasks"] == ["0_0", "0_1", "0_2", "1_0", "1_1", "1_2"]
