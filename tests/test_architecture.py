@@ -33,7 +33,7 @@ MAY_IMPORT = {
         "errors", "kafka", "observability", "registry", "serde", "settings", "streams", "streams.runtime",
     },
     "deadletters": {"errors", "kafka", "listeners", "settings"},
-    "observability": {"errors"},
+    "observability": {"errors", "listeners", "settings"},
     "middleware": {"errors", "listeners", "observability"},
     "patterns": {"errors", "events", "kafka", "listeners", "serde", "settings"},
     "broker": {"errors"},
@@ -50,7 +50,7 @@ MAY_IMPORT = {
         "registry", "serde", "settings",
     },
     "cli": {
-        "app", "broker", "deadletters", "errors", "kafka", "processes",
+        "app", "broker", "deadletters", "errors", "kafka", "observability", "processes",
         "registry", "registry.server", "serde", "settings", "streams", "streams.app", "streams.runtime",
     },
 }  # fmt: skip

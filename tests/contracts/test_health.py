@@ -222,7 +222,8 @@ def test_a_partition_that_was_paused_behind_our_back(
     app = listening(world, settings)
     with running(app):
         place = world.orders, 0
-        wait_until(lambda: app._runner and app._runner.positions()[place].position == 0, what="the end was reached")
+        wait_until(lambda: place in app._runner.positions(), what="it is watched")  # type: ignore[union-attr]
+        wait_until(lambda: app._runner.positions()[place].position == 0, what="its end")  # type: ignore[union-attr]
         steps.append("pause")
         wait_until(lambda: not steps, what="the pause")
         with breaking(app, "records to fetch"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, TypeGuard, cast
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from ottla.streams.app import StreamsApp
 
 app = typer.Typer(add_completion=False)
+
+
+class LogLevel(StrEnum):
+    """As `logging.level`."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
 
 
 @app.command()
@@ -35,7 +45,9 @@ def run(
     name: Annotated[
         str | None, typer.Option(help="Name in log lines and in the ready line.", show_default="the App's name")
     ] = None,
-    log_level: Annotated[str, typer.Option(help="Least level to log: debug, info, warning or error.")] = "info",
+    log_level: Annotated[
+        LogLevel | None, typer.Option(help="Least level to log.", show_default="info, or logging.level")
+    ] = None,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log each HTTP request.")] = False,
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="Processes that share the work; each beyond the first on a free port.")
@@ -46,23 +58,28 @@ def run(
     Every service answers HTTP: /health/live, /health/ready and /metrics beside its own routes. Prints
     "NAME ready on http://HOST:PORT" once it listens. SIGTERM or Ctrl-C finishes what is in hand, commits and exits.
     """
+    import msgspec
+
     from ottla.cli.locate import locate
-    from ottla.cli.logs import configure_logging
     from ottla.cli.server import Place, serve
+    from ottla.observability.logs import configure_logging
     from ottla.settings import load_settings
 
-    http = load_settings().http
+    settings = load_settings()
+    http, lines = settings.http, settings.logging
+    if log_level is not None:
+        lines = msgspec.structs.replace(lines, level=log_level.value)
     if workers > 1:
         from ottla.cli.workers import run_workers
 
-        options = ["--app-dir", str(app_dir), "--host", host or http.host, "--log-level", log_level]
+        options = ["--app-dir", str(app_dir), "--host", host or http.host, "--log-level", lines.level]
         options += ["--access-log"] if access_log else []
-        configure_logging(name or target, log_level)
+        configure_logging(name or target, lines)
         raise typer.Exit(run_workers(target, workers, http.port if port is None else port, name, options))
-    configure_logging(name or target, log_level)
+    configure_logging(name or target, lines)
     module, found = locate(target, app_dir)
     service = name or _service_name(found, module, target)
-    configure_logging(service, log_level)
+    configure_logging(service, lines)
     place = Place(service, host or http.host, http.port if port is None else port, access_log=access_log)
     streams = [value for value in (found, *vars(module).values()) if _is_streams_app(value)]
 

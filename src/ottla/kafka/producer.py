@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import confluent_kafka
 
@@ -25,6 +25,20 @@ Delivered = Callable[[Any, Any], None]
 """Called on the poll thread with (error or None, message). It must be quick and must not raise."""
 
 
+class SendTracer(Protocol):
+    """Makes a span of each record that is sent. It must be quick and must not raise."""
+
+    def sending(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes | None]] | None,
+        on_delivery: Delivered | None,
+    ) -> tuple[list[tuple[str, bytes | None]], Delivered]:
+        """The headers to send (with the span's place in its trace), and what to call with the delivery report."""
+
+
 class Producer:
     """Publishes records. Thread-safe.
 
@@ -34,10 +48,12 @@ class Producer:
 
     Args:
         settings: Where the brokers are.
+        tracer: Told of each record, where somebody wants spans.
         overrides: librdkafka properties with underscores for dots (`linger_ms=0`).
     """
 
-    def __init__(self, settings: KafkaSettings, **overrides: Any) -> None:
+    def __init__(self, settings: KafkaSettings, *, tracer: SendTracer | None = None, **overrides: Any) -> None:
+        self.tracer = tracer
         chosen: dict[str, Any] = {
             "enable_idempotence": True,
             "acks": "all",
@@ -96,6 +112,9 @@ class Producer:
         """
         if self.fatal is not None:
             raise PublishError(f"topic {topic}: the producer cannot go on: {self.fatal}. Restart the service.")
+        if self.tracer is not None:
+            # Where the buffer is full, the span is forgotten, and the next attempt begins another.
+            headers, on_delivery = self.tracer.sending(topic, key, value, headers, on_delivery)
         try:
             if on_delivery is None:
                 self._producer.produce(topic, value, key, partition, headers=cast(Any, headers))

@@ -11,7 +11,7 @@ import confluent_kafka
 
 from ottla.errors import BrokerUnavailable, KafkaError, ProducerFenced, PublishError, TransactionAborted
 from ottla.kafka.config import open_client
-from ottla.kafka.producer import Delivered
+from ottla.kafka.producer import Delivered, SendTracer
 from ottla.kafka.record import Headers, RecordMetadata
 from ottla.settings import KafkaSettings
 
@@ -44,6 +44,9 @@ class TransactionalProducer:
     Contract: whoever opens one with a transactional id fences everybody who used that id before, and aborts what they
     had open. Consumers that read committed records only see all records of a transaction or none.
 
+    Attributes:
+        tracer: Told of each record, where somebody wants spans.
+
     Args:
         settings: Where the brokers are.
         transactional_id: Names the writer over restarts.
@@ -63,6 +66,7 @@ class TransactionalProducer:
         transaction_timeout_s: float = 60.0,
         **overrides: Any,
     ) -> None:
+        self.tracer: SendTracer | None = None
         self.transactional_id = transactional_id = settings.named(transactional_id)
         self._timeout_s = settings.publish_timeout_s
         chosen: dict[str, Any] = {
@@ -158,6 +162,8 @@ class TransactionalProducer:
             KafkaError: The transaction has failed already.
         """
         report = self._delivered if on_delivery is None else on_delivery
+        if self.tracer is not None:
+            headers, report = self.tracer.sending(topic, key, value, headers, report)
         while True:
             try:
                 self._producer.produce(topic, value, key, partition, on_delivery=report, headers=cast(Any, headers))

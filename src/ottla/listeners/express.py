@@ -45,6 +45,7 @@ class Express:
         observer: Told of handled records.
         way_on: For records that leave after their handler was called.
         transaction: What exactly-once handlers write to.
+        closed: Takes nobody: every record has a companion, which goes the long way.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class Express:
         observer: Observer,
         way_on: WayOn,
         transaction: OpenTransaction | None,
+        closed: bool = False,
     ) -> None:
+        self._closed = closed
         self._service = service
         self._dispatcher = dispatcher
         self._observer = observer
@@ -73,7 +76,7 @@ class Express:
         """
         values = [message.value() for message in messages]
         first = values[0]
-        if first is None or tracker.parked is not None:
+        if first is None or self._closed or tracker.parked is not None:
             return None
         route = self._dispatcher.quick(messages[0].topic(), first)
         if route is None or not route[0].plain or route[0].is_async is not is_async:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from ottla.kafka.record import Message
 
 
 class Observer(Protocol):
@@ -37,6 +41,28 @@ class Observer(Protocol):
 
     def commit_failed(self) -> None:
         """The group's offsets could not be committed."""
+
+
+class Companion(Protocol):
+    """Goes along with records that are handled: for spans, and for what log lines say of the record in hand. Where
+    there is none it costs nothing. Called from several threads; must not raise.
+    """
+
+    def handling(self, records: Sequence[Any]) -> AbstractContextManager[None]:
+        """Around all that is done for some records (`listeners.record.Delivery`) that go to one handler together: its
+        attempts, their waits, the publishing. Entered and left in the same thread or task."""
+
+    def failed(self, error: BaseException) -> None:
+        """One attempt raised; within `handling`."""
+
+    def given_up(self, error: BaseException) -> None:
+        """A record goes to the dead letters; within `handling`, unless it never reached a handler."""
+
+    def received(self, messages: Sequence[Message]) -> None:
+        """Records of one partition have come, on the consumer thread."""
+
+    def committed(self, topics: Sequence[str], seconds: float, error: Any) -> None:
+        """A commit of offsets in these topics has ended, `seconds` after it began."""
 
 
 class Conditions(Protocol):
