@@ -11,6 +11,7 @@ ARGS ?=
 WORKERS ?= 2
 KILLS ?= 100
 POWER_CUTS ?= 1000
+ROUNDS ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types bench soak clean
@@ -35,11 +36,13 @@ types: $(VENV)/.dev ## Check types
 bench: $(VENV)/.dev ## Run the benchmarks; ARGS="demo" for one
 	$(BIN)/python -m bench $(ARGS)
 
-soak: $(VENV)/.dev ## Kill the broker KILLS times, cut its power POWER_CUTS times, damage its files: nothing may be lost or doubled
+soak: $(VENV)/.dev ## Break everything around services ROUNDS times, kill the broker KILLS times, cut its power POWER_CUTS times, damage its files: nothing may be lost or doubled
 	OTTLA_KILLS=$(KILLS) $(BIN)/pytest --timeout 7200 tests/contracts/test_kill.py \
 		tests/contracts/test_transactional_kill.py $(ARGS)
+	OTTLA_ROUNDS=$(ROUNDS) $(BIN)/pytest --timeout 7200 tests/faults/matrix $(ARGS)
 	OTTLA_POWER_CUTS=$(POWER_CUTS) $(BIN)/pytest --timeout 7200 tests/faults/test_power_cuts.py \
 		tests/faults/test_transaction_power_cuts.py $(ARGS)
+	OTTLA_ROUNDS=20 $(BIN)/pytest --timeout 7200 tests/faults/outbox tests/contracts/test_outbox.py $(ARGS)
 	OTTLA_DAMAGES=20 OTTLA_FUZZ=5000 OTTLA_LOG_STATES=2000 OTTLA_TRANSACTION_STATES=1000 $(BIN)/pytest --timeout 7200 \
 		tests/broker/test_damaged_files.py tests/broker/test_log_states.py tests/broker/test_transaction_machine.py $(ARGS)
 	OTTLA_GROUP_EXAMPLES=3000 $(BIN)/pytest --timeout 7200 tests/broker/groups $(ARGS)
