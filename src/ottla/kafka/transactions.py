@@ -227,6 +227,8 @@ class TransactionalProducer:
         name = f"transactional id {self.transactional_id}"
         if cause.code() in (confluent_kafka.KafkaError._FENCED, confluent_kafka.KafkaError.INVALID_PRODUCER_EPOCH):
             return ProducerFenced(f"{name}: another producer uses it now, this one may write no more: {reason}")
+        if cause.code() == confluent_kafka.KafkaError._FATAL:  # what led to it, mostly being fenced, is not told again
+            return ProducerFenced(f"{name}: after a fatal error this producer may write no more: {reason}")
         if cause.txn_requires_abort():
             return TransactionAborted(f"{name}: the transaction was rolled back, nothing of it is visible: {reason}")
         if cause.retriable():

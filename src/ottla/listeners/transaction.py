@@ -60,7 +60,7 @@ class OpenTransaction:
         self._refused: dict[Place, str] = {}
         self._poisoned: dict[Place, str] = {}
         self.records = 0
-        self.spoiled: str | None = None
+        self.spoiled: KafkaError | None = None
         self.held = False
         """While set nobody may write: a transaction that is begun must be committed before the broker's timeout."""
 
@@ -108,7 +108,8 @@ class OpenTransaction:
                 # Some of its outputs may be in the transaction already: none of it may be committed.
                 if isinstance(error, PublishError):
                     self._refused[message.topic(), message.partition(), message.offset()] = str(error)
-                self.spoiled = str(error)
+                # A fenced producer aborts nothing any more; whoever rolls back must know, or it stays for ever.
+                self.spoiled = error if isinstance(error, ProducerFenced) else TransactionAborted(str(error))
                 self._closing = True
                 return False
             if told is not None:
@@ -152,7 +153,7 @@ class OpenTransaction:
         """
         self._close()
         if self.spoiled is not None:
-            raise TransactionAborted(self.spoiled)
+            raise self.spoiled
         positions = offsets()
         if not positions and not self._begun:
             self._closing = False
@@ -169,8 +170,7 @@ class OpenTransaction:
         self._written, self._told, self.records = Counter(), [], 0
         self._closing = False
         for topic, count in written.items():
-            for _ in range(count):
-                self._observer.published(topic)
+            self._observer.published(topic, count)
         for tell in told:
             tell()
         return positions
