@@ -19,6 +19,7 @@ Report = Callable[[Any, Any], None]
 """Called with (error or None, message) by whoever sends, commits or aborts."""
 
 AGAIN_S = 0.01
+FLUSH_S = 5.0
 BUFFERED_MAX = 500_000
 OURS = {"queue_buffering_max_messages": BUFFERED_MAX, "linger_ms": 5, "batch_num_messages": 50_000}
 
@@ -63,6 +64,9 @@ class StreamProducer(Protocol):
         partition: int = -1,
     ) -> None:
         """The same for many records of one topic."""
+
+    def flush(self) -> None:
+        """Sends what waits, and waits until it is settled, well or not."""
 
     def commit(self, offsets: list[confluent_kafka.TopicPartition], group: Any) -> None:
         """Everything is acknowledged, and in a transaction the offsets are committed with it.
@@ -142,6 +146,9 @@ class _Sending:
                 self._producer.poll(AGAIN_S)
             except confluent_kafka.KafkaException as error:
                 raise self._refused(topic, error) from error
+
+    def flush(self) -> None:
+        self._producer.flush(FLUSH_S)
 
     def _refused(self, topic: str, error: confluent_kafka.KafkaException) -> KafkaError:
         if error.args[0].name() in REFUSALS:

@@ -16,7 +16,7 @@ PLAN = Plan(TOPOLOGY, PARTITIONS, tuple(TASKS))
 
 
 def test_there_is_a_task_for_each_partition_of_each_sub_topology() -> None:
-    assert [str(task) for task in TASKS] == ["0_0", "0_1", "0_2", "1_0", "1_1"]
+    assert [str(task) for task in TASKS] == ["0_0", "1_0", "0_1", "1_1", "0_2"]
     assert PLAN.sources(TaskId(1, 1)) == [("app-words-repartition", 1)]
     assert PLAN.changelog(TaskId(1, 1), PLAN.stores(TaskId(1, 1))[0]) == ("app-totals-changelog", 1)
 
@@ -33,8 +33,8 @@ def test_a_copy_is_kept_where_the_task_goes_when_its_instance_dies() -> None:
     members = [member("a", 0, 3), member("b", 1, 4), member("c", 2)]
     places = {str(task): [one.instance_id for one in where] for task, where in standby_places(PLAN, members, 1).items()}
     # c has fewest: it gets the first of a's tasks, then both have as many, and b comes before c.
-    assert places["0_0"] == ["c"]
-    assert places["1_0"] == ["b"]
+    assert places[str(TASKS[0])] == ["c"]
+    assert places[str(TASKS[3])] == ["b"]
     assert all(places[str(TASKS[token])] != [one.instance_id] for one in members for token in one.tokens)
 
 

@@ -13,7 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from ottla.errors import StateUnavailable, TopologyError
-from ottla.processes.ports import free_port
+from ottla.processes.ports import free_ports
 from ottla.streams.app import StreamsApp
 from tests.cli.conftest import Ottla, ottla
 from tests.streams.runtime.conftest import Stage, eventually, ready
@@ -27,7 +27,7 @@ async def served(stage: Stage, **changes: Any) -> AsyncIterator[tuple[StreamsApp
     """An instance with its HTTP port."""
     import msgspec
 
-    port = free_port()
+    (port,) = free_ports(1)
     app = make_app(msgspec.structs.replace(stage.setup, port=port, **changes))
     server = uvicorn.Server(uvicorn.Config(Starlette(lifespan=app.lifespan), port=port, log_config=None))
     serving = asyncio.create_task(server._serve())

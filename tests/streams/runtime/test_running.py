@@ -161,4 +161,4 @@ async def test_the_metadata_topic_remembers_the_topology(local_stage: Stage) -> 
     async with local_stage.running() as app:
         await ready(app)
     (record,) = [one for one in local_stage.records(f"{local_stage.setup.name}-metadata") if one.key == b"topology"]
-    assert json.loads(record.value)["tasks"] == ["0_0", "0_1", "0_2", "1_0", "1_1", "1_2"]
+    assert json.loads(record.value)["tasks"] == ["0_0", "1_0", "0_1", "1_1", "0_2", "1_2"]

@@ -28,7 +28,7 @@ MakeTask = Callable[[TaskId, Callable[[StoreSpec], BytesStore]], Task]
 class State(enum.Enum):
     """What a task is waiting for."""
 
-    CLAIMING = "its folder, which another process on this machine still has"
+    CLAIMING = "its folder (another process on this machine may still have it)"
     OPEN = "its turn to be restored"
     RESTORING = "its state"
     RUNNING = "records"

@@ -76,6 +76,9 @@ class Collector:
                 partition=-1 if partition is None else partition,
                 on_delivery=partial(self._delivered, output) if self._careful else None,
             )
+            if self._careful:
+                # By itself: a batch is refused as a whole, the innocent with the one to blame.
+                self._begin().flush()
         except PublishError as error:
             self._refuse(output, error)
             return

@@ -56,13 +56,16 @@ class Plan:
 
 def tasks_of(topology: Topology, partitions: Mapping[str, int]) -> list[TaskId]:
     """One for each sub-topology and partition number of any of its topics; without global stores, which every
-    instance fills for itself."""
+    instance fills for itself.
+
+    By partition first: neighbours go to a new instance together, and so each gets tasks of every sub-topology.
+    """
     found = []
     for sub in topology.subtopologies:
         if not sub.is_global:
             counts = (partitions[topology.physical(topic)] for topic in sub.source_topics)
             found += [TaskId(sub.index, partition) for partition in range(max(counts, default=0))]
-    return found
+    return sorted(found, key=lambda task: (task.partition, task.subtopology))
 
 
 def numbered(known: Iterable[str], wanted: Iterable[TaskId]) -> list[str]:

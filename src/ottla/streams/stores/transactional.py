@@ -111,8 +111,8 @@ class TransactionalStore(BytesStore):
         return self.committed.approximate_count() + sum(1 for value in self.changes.values() if value is not None)
 
     def close(self) -> None:
+        """Undoes what is not committed. The committed store stays open: it belongs to the runtime."""
         self.rollback()
-        self.committed.close()
 
     # ------------------------------------------------------------------ for the runtime
 
