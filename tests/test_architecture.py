@@ -49,6 +49,7 @@ MAY_IMPORT = {
         "app_patterns", "errors", "events", "kafka", "listeners", "middleware", "observability", "patterns",
         "registry", "serde", "settings",
     },
+    "producer": {"errors", "events", "kafka", "listeners", "observability", "registry", "serde", "settings"},
     "cli": {
         "app", "broker", "deadletters", "errors", "kafka", "observability", "processes",
         "registry", "registry.server", "serde", "settings", "streams", "streams.app", "streams.runtime",

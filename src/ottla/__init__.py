@@ -57,24 +57,30 @@ if TYPE_CHECKING:
     from ottla.middleware.run_twice import RunTwice as RunTwice
     from ottla.middleware.throttle import Throttle as Throttle
     from ottla.middleware.timeout import Timeout as Timeout
+    from ottla.observability.logs import configure_logging as configure_logging
     from ottla.patterns.inbox import Inbox as Inbox
     from ottla.patterns.inbox_redis import RedisInbox as RedisInbox
     from ottla.patterns.outbox import Outbox as Outbox
     from ottla.patterns.requests import Gathered as Gathered
+    from ottla.producer import Producer as Producer
     from ottla.registry.client import RegistryClient as RegistryClient
     from ottla.serde.deserializer import Deserializer as Deserializer
     from ottla.settings import DatabaseSettings as DatabaseSettings
     from ottla.settings import HttpSettings as HttpSettings
     from ottla.settings import KafkaSettings as KafkaSettings
     from ottla.settings import ListenerSettings as ListenerSettings
+    from ottla.settings import LoggingSettings as LoggingSettings
     from ottla.settings import RegistrySettings as RegistrySettings
     from ottla.settings import Settings as Settings
+    from ottla.settings import TracingSettings as TracingSettings
     from ottla.settings import load_settings as load_settings
 
 _HOMES = {
     # services
     "App": "app",
     "Context": "listeners.context",
+    "Producer": "producer",
+    "configure_logging": "observability.logs",
     "Order": "listeners.order",
     "Retry": "listeners.retry",
     "RetryTopics": "listeners.retry",
@@ -120,8 +126,10 @@ _HOMES = {
     "HttpSettings": "settings",
     "KafkaSettings": "settings",
     "ListenerSettings": "settings",
+    "LoggingSettings": "settings",
     "RegistrySettings": "settings",
     "Settings": "settings",
+    "TracingSettings": "settings",
     "load_settings": "settings",
     # errors
     "BatchFailed": "errors",
