@@ -33,6 +33,7 @@ class Log:
         self.fail: KafkaError | None = None
         self.refuse: set[str] = set()
         self.failed = False
+        self.fenced: ProducerFenced | None = None
         self.must_abort = False
 
     def begin(self) -> None:
@@ -41,6 +42,8 @@ class Log:
     def send(self, topic: str, value: bytes, **_: Any) -> None:
         if self.failed:
             raise KafkaError("erroneous state")
+        if self.fenced is not None:
+            raise self.fenced
         if value.decode() in self.refuse:
             raise PublishError("too large")
         self.open.append(value.decode())
@@ -315,3 +318,17 @@ def test_nothing_is_written_during_the_wait_after_a_failure_for_the_broker_would
     stage.handle(0)
     stage.commit()
     assert stage.log.committed == ["0"]
+
+
+def test_a_producer_that_is_found_fenced_while_a_handler_writes_is_replaced() -> None:
+    stage = Stage()
+    stage.receive(0, 1)
+    fenced = stage.log
+    fenced.fenced = ProducerFenced("as the test wants it")
+    assert not stage.transaction.try_write(cast(Message, Record(0)), stage.worker.tracker, [output(0)])
+    stage.log = Log()  # what opens next
+    stage.fail_to_commit()
+    stage.handle(0, 1)
+    stage.commit()
+    assert fenced.committed == []
+    assert stage.log.committed == ["0", "1"]

@@ -30,7 +30,6 @@ from tests.faults.matrix.faults import (
     broker_is_killed,
     connections_are_cut,
     database_is_away,
-    handler_is_slow,
     members_come_and_go,
     registry_is_away,
     service_is_killed,
@@ -50,7 +49,6 @@ IN_SHORT = {
     (members_come_and_go, "exactly_once", "per_key"),
     (broker_is_killed, "exactly_once", "per_partition"),
     (connections_are_cut, "exactly_once", "retry_topics"),
-    (handler_is_slow, "at_least_once", "per_partition"),
     (registry_is_away, "at_least_once", "retry_topics"),
     (database_is_away, "inbox", "per_key"),
 }
