@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from ottla.errors import KafkaError, PublishError, TransactionAborted
 from ottla.events import new_event_id
@@ -18,6 +19,11 @@ from ottla.listeners.hooks import Observer
 from ottla.listeners.outputs import Outgoing, Outputs
 
 FULL_BUFFER_WAIT_S = 0.005
+
+TURN = 500
+"""Events of one call that are handed over before others on the event loop have a turn."""
+
+T = TypeVar("T")
 
 Failed = Callable[[Any, PublishError], None]
 """Called on the producer's thread with the event and the error; it must be quick and must not raise."""
@@ -65,7 +71,9 @@ class Publisher:
 
     async def publish_many(self, events: Iterable[Any], **envelope: Any) -> list[RecordMetadata]:
         """Sends events and waits for all acknowledgements. See App.publish_many."""
-        prepared = [await self.prepare(event, **envelope) for event in events]
+        prepared = []
+        async for event in _in_turns(events):
+            prepared.append(await self.prepare(event, **envelope))
         metadata: list[RecordMetadata | None] = [None] * len(prepared)
         refusals: list[str] = []
         loop, done, left = asyncio.get_running_loop(), asyncio.Event(), len(prepared)
@@ -75,7 +83,6 @@ class Publisher:
             if error is None:
                 where = message.topic(), message.partition(), message.offset(), message.timestamp()[1]
                 metadata[number] = RecordMetadata(*where)
-                self._observer.published(message.topic())
             else:
                 refusals.append(f"topic {message.topic()}: {error}")
             left -= 1  # on the producer's thread only
@@ -83,16 +90,21 @@ class Publisher:
                 loop.call_soon_threadsafe(done.set)
 
         deadline = loop.time() + self._timeout_s
-        for number, outgoing in enumerate(prepared):
-            await self._hand_over(outgoing, deadline, partial(delivered, number))
-        if prepared:
-            try:
+        try:
+            number = 0
+            async for outgoing in _in_turns(prepared):
+                await self._hand_over(outgoing, deadline, partial(delivered, number))
+                number += 1
+            if prepared:
                 await asyncio.wait_for(done.wait(), deadline - loop.time())
-            except TimeoutError:
-                raise PublishError(
-                    f"{left} of {len(prepared)} events were not acknowledged within {self._timeout_s:g} s "
-                    f"(kafka.publish_timeout_s). They may still arrive."
-                ) from None
+        except TimeoutError:
+            raise PublishError(
+                f"{left} of {len(prepared)} events were not acknowledged within {self._timeout_s:g} s "
+                f"(kafka.publish_timeout_s). They may still arrive."
+            ) from None
+        finally:
+            for topic, count in Counter(one.topic for one in metadata if one is not None).items():
+                self._observer.published(topic, count)
         if refusals:
             raise PublishError(f"{len(refusals)} of {len(prepared)} events were refused: {refusals[0]}")
         return [one for one in metadata if one is not None]
@@ -167,17 +179,15 @@ class Publisher:
     ) -> Outgoing:
         """Makes a record of an event."""
         identity = event_id or new_event_id()
-
-        def make() -> Outgoing:
-            return self._outputs.prepare_one(
-                event,
-                event_id=identity,
-                correlation_id=correlation_id or identity,
-                causation_id=causation_id,
-                key=key,
-                headers=headers,
-            )
-
+        make = partial(
+            self._outputs.prepare_one,
+            event,
+            event_id=identity,
+            correlation_id=correlation_id or identity,
+            causation_id=causation_id,
+            key=key,
+            headers=headers,
+        )
         # The first of a class asks for its topic and its schema's id.
         return make() if self._outputs.knows(event) else await asyncio.to_thread(make)
 
@@ -193,6 +203,14 @@ class Publisher:
                     f"anything. The record was not sent."
                 )
             await asyncio.sleep(FULL_BUFFER_WAIT_S)
+
+
+async def _in_turns(things: Iterable[T]) -> AsyncIterator[T]:
+    """One after the other, and everybody else on the event loop now and then."""
+    for number, one in enumerate(things, 1):
+        yield one
+        if number % TURN == 0:
+            await asyncio.sleep(0)
 
 
 async def _to_its_end(step: Callable[[], None]) -> None:

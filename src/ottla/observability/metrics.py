@@ -98,8 +98,8 @@ class Metrics:
     def skipped(self, topic: str) -> None:
         self._skipped(topic).inc()
 
-    def published(self, topic: str) -> None:
-        self._published(topic).inc()
+    def published(self, topic: str, count: int = 1) -> None:
+        self._published(topic).inc(count)
 
     def publish_failed(self, topic: str) -> None:
         self._refused(topic).inc()
