@@ -40,9 +40,11 @@ from ottla.listeners.retry import Retry
 from ottla.listeners.runner import ListenerRunner
 from ottla.listeners.watch import Watch
 from ottla.middleware.hook import Middleware, around
+from ottla.observability.companion import companion_for
 from ottla.observability.health import Health
 from ottla.observability.metrics import Metrics
 from ottla.observability.routes import routes
+from ottla.observability.tracing import tracing_for
 from ottla.patterns.part import Part, Surroundings
 from ottla.registry.client import client_for
 from ottla.serde.deserializer import Deserializer
@@ -399,17 +401,25 @@ class App(AppPatterns):
             serializer.schema_text(event.cls)  # A field without a schema is told now, not with the first record.
         for hook in self._starting:
             await _run(hook)
+        tracing = tracing_for(self.name, settings)
         # Its first token may take a while, where brokers want one.
-        producer = self._producer = await asyncio.to_thread(Producer, settings.kafka, client_id=self.name)
+        producer = self._producer = await asyncio.to_thread(
+            Producer, settings.kafka, client_id=self.name, tracer=tracing
+        )
+
+        def open_transactional() -> TransactionalProducer:
+            name = f"{self.name}-publish-{new_event_id()}"
+            opened = TransactionalProducer(settings.kafka, name, client_id=self.name)
+            opened.tracer = tracing
+            return opened
+
         self._topics = ServiceTopics(settings.kafka, self._log)
         self._outputs = Outputs(serializer, self._topics, self.name)
         self._publisher = Publisher(
             outputs=self._outputs,
             producer=producer,
             observer=self.metrics,
-            open_transactional=lambda: TransactionalProducer(
-                settings.kafka, f"{self.name}-publish-{new_event_id()}", client_id=self.name
-            ),
+            open_transactional=open_transactional,
             log=self._log,
             timeout_s=settings.kafka.publish_timeout_s,
         )
@@ -440,6 +450,7 @@ class App(AppPatterns):
                     observer=self.metrics,
                     conditions=self.health,
                     log=self._log,
+                    companion=companion_for(settings, tracing),
                 )
             except ConfigurationError:
                 producer.close(0)

@@ -22,6 +22,7 @@ class _Place:
 
 class _Listener:
     topics, is_async, batch, order, exactly_once = frozenset({"orders"}), False, 1, per_partition, False
+    ack = "auto"
 
 
 def _runner(health: Health) -> ListenerRunner:

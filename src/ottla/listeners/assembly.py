@@ -7,14 +7,15 @@ import logging
 from collections.abc import Iterable
 
 from ottla.events import EventType, new_event_id
-from ottla.kafka.producer import Producer
+from ottla.kafka.producer import Producer, SendTracer
 from ottla.kafka.transactions import TransactionalProducer
+from ottla.listeners.acknowledgement import SyncCommits
 from ottla.listeners.agreement import RetryPlan, exact_topics
 from ottla.listeners.burial import DeadLetters
 from ottla.listeners.declaration import Listener
 from ottla.listeners.dispatch import Dispatcher
 from ottla.listeners.exactly_once import ExactlyOnce
-from ottla.listeners.hooks import Conditions, Observer
+from ottla.listeners.hooks import Companion, Conditions, Observer
 from ottla.listeners.outputs import Outputs
 from ottla.listeners.parking import Parking
 from ottla.listeners.publishing import Publishing
@@ -37,6 +38,7 @@ def make_runner(
     observer: Observer,
     conditions: Conditions,
     log: logging.Logger,
+    companion: Companion | None = None,
 ) -> ListenerRunner:
     """The runner of an app's listeners, to be started on the event loop that runs now.
 
@@ -55,6 +57,7 @@ def make_runner(
         loop=loop,
         homes=plan.levels,
     )
+    commits = SyncCommits(conditions)
     dispatcher = Dispatcher(listeners, events, deserializer)
 
     def way(transaction: OpenTransaction | None) -> RecordProcessor:
@@ -80,11 +83,13 @@ def make_runner(
             conditions=conditions,
             transaction=transaction,
             parking=parking if plan.levels else None,
+            commits=commits,
+            companion=companion,
         )
 
     exactly_once = None
     if exact_topics(listeners):
-        exactly_once = _exactly_once(service, settings, observer, conditions, log)
+        exactly_once = _exactly_once(service, settings, observer, conditions, log, producer.tracer)
     return ListenerRunner(
         service=service,
         settings=settings,
@@ -96,23 +101,32 @@ def make_runner(
         exactly_once=exactly_once,
         transactional=way(exactly_once.transaction) if exactly_once else None,
         retries=plan,
+        commits=commits,
+        companion=companion,
     )
 
 
 def _exactly_once(
-    service: str, settings: Settings, observer: Observer, conditions: Conditions, log: logging.Logger
+    service: str,
+    settings: Settings,
+    observer: Observer,
+    conditions: Conditions,
+    log: logging.Logger,
+    tracer: SendTracer | None,
 ) -> ExactlyOnce:
     limits = settings.listener
     # Each member has an id of its own: members that were replaced are fenced by the group's generation (KIP-447).
     transactional_id = f"{service}-{new_event_id()}"
 
     def open_producer() -> TransactionalProducer:
-        return TransactionalProducer(
+        opened = TransactionalProducer(
             settings.kafka,
             transactional_id,
             transaction_timeout_s=limits.transaction_timeout_s,
             client_id=service,
         )
+        opened.tracer = tracer
+        return opened
 
     return ExactlyOnce(
         OpenTransaction(open_producer, observer),

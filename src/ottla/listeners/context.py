@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from ottla.errors import HandlerError
 from ottla.events import Envelope, read_envelope
 from ottla.events.ids import derived_event_id
-from ottla.kafka.record import Headers, Message
+from ottla.kafka.record import Headers, Message, RecordMetadata
+from ottla.listeners.acknowledgement import Acknowledgement
 
 TIMESTAMP_MS_MAX = 253_402_300_799_000
 """The last second of the year 9999. Producers that write microseconds by mistake are far beyond it."""
@@ -20,16 +22,45 @@ class Context:
 
     Attributes:
         service: The name of the app.
-        attempt: 1 on the first call, 2 on the first retry, ...
+        attempt: 1 on the first call, 2 on the first retry, ...; it goes on counting through retry topics.
+        acknowledgement: Where `ack="manual"`.
     """
 
-    __slots__ = ("_envelope", "_message", "attempt", "service")
+    __slots__ = ("_envelope", "_message", "acknowledgement", "attempt", "service")
 
     def __init__(self, message: Message, service: str) -> None:
         self._message = message
         self._envelope: Envelope | None = None
         self.service = service
         self.attempt = 1
+        self.acknowledgement: Acknowledgement | None = None
+
+    def ack(self) -> None:
+        """Acknowledges the record, now or later, from any thread: it may be committed then. With `ack="manual"` only.
+
+        Raises:
+            HandlerError: The listener acknowledges by itself, or `nack` was called before.
+        """
+        self._manual("ack").ack()
+
+    def nack(self, delay_s: float = 0.0) -> None:
+        """Asks for the record again, in `delay_s` seconds; its partition, or its key, waits. What the handler returns
+        is not published. It counts as no failure.
+
+        Raises:
+            HandlerError: The listener acknowledges by itself, the handler has returned, or `ack` was called before.
+        """
+        self._manual("nack").nack(delay_s)
+
+    def _manual(self, name: str) -> Acknowledgement:
+        if self.acknowledgement is None:
+            raise HandlerError(f"ctx.{name}() is for handlers with listen(..., ack='manual')")
+        return self.acknowledgement
+
+    @property
+    def metadata(self) -> RecordMetadata:
+        """Where the record lies."""
+        return RecordMetadata(self.topic, self.partition, self.offset, self._message.timestamp()[1])
 
     @property
     def topic(self) -> str:

@@ -11,11 +11,13 @@ from typing import Any
 from ottla.errors import ConfigurationError
 from ottla.events import EventType, event_type
 from ottla.events.declaration import declared_event
+from ottla.listeners.acknowledgement import Ack, check_ack
 from ottla.listeners.context import Context
 from ottla.listeners.order import Order, per_partition
 from ottla.listeners.retry import Retry
 
 Handler = Callable[..., Any]
+Filter = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Listener:
         batch: The most records it takes at once; 1 for a handler of single events.
         order: In what order, and how many at once, the records of a partition are handled.
         exactly_once: Whether what it returns and the offsets are committed in one Kafka transaction.
+        ack: When a record counts as handled.
+        filter: Given event and context; records for which it says no are passed over.
     """
 
     name: str
@@ -43,6 +47,13 @@ class Listener:
     batch: int = 1
     order: Order = per_partition
     exactly_once: bool = False
+    ack: Ack = "auto"
+    filter: Filter | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether a record needs nothing but one call: no batch, no acknowledgement of its own, no filter."""
+        return self.batch == 1 and self.ack == "auto" and self.filter is None
 
     @property
     def topics(self) -> frozenset[str]:
@@ -58,6 +69,8 @@ def declare(
     batch: int = 1,
     order: Order = per_partition,
     exactly_once: bool = False,
+    ack: Ack = "auto",
+    filter: Filter | None = None,
 ) -> Listener:
     """Reads a handler's signature once.
 
@@ -70,6 +83,8 @@ def declare(
         batch: The most records to hand over at once.
         order: In what order, and how many at once.
         exactly_once: Whether outputs and offsets are committed in one Kafka transaction.
+        ack: When a record counts as handled.
+        filter: `f(event)` or `f(event, ctx)`, plain.
 
     Raises:
         ConfigurationError: The signature cannot be served; the message says which parameter.
@@ -83,6 +98,7 @@ def declare(
             f"handler {label}: batch={batch} with order={order}; a batch is records of a partition in their order. "
             f"Leave one of the two out."
         )
+    check_ack(ack, label, batch=batch, exactly_once=exactly_once)
     context_type: Any = Context if batch == 1 else list[Context]
     parameters = list(inspect.signature(function).parameters.values())
     hints = _hints(function, label)
@@ -124,7 +140,16 @@ def declare(
         batch=batch,
         order=order,
         exactly_once=exactly_once,
+        ack=ack,
+        filter=None if filter is None else _filter(filter, label),
     )
+
+
+def _filter(function: Filter, label: str) -> Filter:
+    if inspect.iscoroutinefunction(function):
+        raise ConfigurationError(f"handler {label}: its filter is async; it is asked for each record and must be plain")
+    takes = len(inspect.signature(function).parameters)
+    return function if takes > 1 else lambda event, _context: function(event)
 
 
 def _adapt(function: Handler, context_name: str | None, positional: bool) -> Handler:

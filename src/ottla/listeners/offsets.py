@@ -98,6 +98,12 @@ class OffsetTracker:
                 finished.add(offset)
         self._move()
 
+    def is_finished(self, offset: int) -> bool:
+        """Whether a record that was received is finished."""
+        with self._lock:
+            self._settle()
+            return offset in self._finished or (self._position is not None and offset < self._position)
+
     def _move(self) -> None:
         pending, finished = self._pending, self._finished
         while pending and pending[0] in finished:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 
 from ottla.kafka.admin import Admin
 from ottla.kafka.reader import BEGINNING, TopicReader
@@ -23,7 +23,7 @@ def find_parked(
     plan: RetryPlan,
     group: str,
     places: Iterable[Place],
-    committed: Callable[[list[Place]], dict[Place, tuple[int, str | None]]],
+    committed: Mapping[Place, tuple[int, str | None]],
 ) -> dict[Place, ParkedKeys]:
     """Reads the retry topics of some partitions from what the group has committed to their ends.
 
@@ -32,7 +32,7 @@ def find_parked(
         plan: Which topics have which retry topics.
         group: Whose records to look for.
         places: Partitions of topics (not of retry topics).
-        committed: Gives offset and metadata that the group has committed.
+        committed: Offset and metadata that the group has committed for the retry topics' partitions.
 
     Raises:
         BrokerUnavailable, KafkaError: It cannot be known now.
@@ -43,11 +43,10 @@ def find_parked(
         for name in plan.names(topic):
             partitions.setdefault(name, []).append(partition)
     wanted = [(name, partition) for name, numbers in partitions.items() for partition in numbers]
-    starts = committed(wanted)
-    # Asked for after the positions: what was committed before is behind these ends, acknowledged.
+    # Asked for after the positions were: what was committed before is behind these ends, acknowledged.
     ends = Admin(settings).ends(wanted)
     for name, numbers in partitions.items():
-        start = {number: starts.get((name, number), (BEGINNING, None))[0] for number in numbers}
+        start = {number: committed.get((name, number), (BEGINNING, None))[0] for number in numbers}
         until = {number: ends[name, number] for number in numbers if start[number] < ends[name, number] > 0}
         if not until:
             continue

@@ -12,15 +12,18 @@ from typing import Any
 
 import msgspec
 
-from ottla.errors import HandlerError, NotNow, RegistryRejected, RegistryUnavailable
+from ottla.errors import BatchFailed, HandlerError, NotNow, RegistryRejected, RegistryUnavailable
 from ottla.kafka.record import Message
+from ottla.listeners.acknowledgement import Acknowledgement, SyncCommits
 from ottla.listeners.burial import DeadLetters
 from ottla.listeners.context import Context
 from ottla.listeners.deadletter import dead_letter_topic
 from ottla.listeners.declaration import Listener
 from ottla.listeners.dispatch import Dispatcher
-from ottla.listeners.hooks import Conditions, Observer
+from ottla.listeners.express import Express
+from ottla.listeners.hooks import Companion, Conditions, Observer
 from ottla.listeners.offsets import OffsetTracker
+from ottla.listeners.outcome import Outcome
 from ottla.listeners.outputs import Outgoing
 from ottla.listeners.parking import Parking
 from ottla.listeners.publishing import Publishing
@@ -49,6 +52,12 @@ class Delivery(msgspec.Struct):
     event: Any
     context: Context
 
+    @property
+    def nacked(self) -> bool:
+        """Whether its handler has asked for it again."""
+        manual = self.context.acknowledgement
+        return manual is not None and manual.delay_s is not None
+
 
 class RecordProcessor:
     """What all partitions of one app share on a record's way. Its methods are called from several threads."""
@@ -64,7 +73,11 @@ class RecordProcessor:
         conditions: Conditions,
         transaction: OpenTransaction | None = None,
         parking: Parking | None = None,
+        commits: SyncCommits | None = None,
+        companion: Companion | None = None,
     ) -> None:
+        self._companion = companion
+        self._commits = commits
         self._transaction = transaction
         self._parking = parking
         self._service = service
@@ -74,6 +87,14 @@ class RecordProcessor:
         self._observer = observer
         self._conditions = conditions
         self._log = logging.getLogger(f"ottla.{service}")
+        self.express = Express(
+            service=service,
+            dispatcher=dispatcher,
+            observer=observer,
+            way_on=self._way_on,
+            transaction=transaction,
+            closed=companion is not None,
+        )
 
     def way(self, messages: list[Message], tracker: OffsetTracker) -> Way:
         """The steps of some records of one partition, in their order. When they end, each record is finished, or will
@@ -87,14 +108,24 @@ class RecordProcessor:
             if delivery is None:
                 continue
             if batch and (delivery.listener is not batch[0].listener or len(batch) == delivery.listener.batch):
-                yield from self._handle_batch(batch, tracker)
+                yield from self._handle_all(batch, tracker)
                 batch = []
             if delivery.listener.batch > 1:
                 batch.append(delivery)
             else:
-                yield from self._handle(delivery, tracker)
+                yield from self._handle_all([delivery], tracker)
         if batch:
-            yield from self._handle_batch(batch, tracker)
+            yield from self._handle_all(batch, tracker)
+
+    def _handle_all(self, batch: list[Delivery], tracker: OffsetTracker) -> Way:
+        """Handles records that go to the same handler; where it wants that, they are committed before the next."""
+        ack = batch[0].listener.ack
+        if ack == "manual":
+            for one in batch:
+                one.context.acknowledgement = Acknowledgement(tracker, one.message.offset())
+        yield from self._handle_batch(batch, tracker)
+        if self._commits is not None and ack in ("record", "batch"):
+            yield from self._commits.committed([one.message for one in batch], tracker)
 
     def _delivery(self, message: Message, tracker: OffsetTracker) -> Generator[Call | Sleep, Any, Delivery | None]:
         """The record decoded; None if there is nothing more to do for it."""
@@ -114,7 +145,25 @@ class RecordProcessor:
         one = Delivery(message, source, *routed, Context(source, self._service))
         if isinstance(source, Original):
             one.context.attempt = source.ticket.attempts + 1
+        if one.listener.filter is not None and not (yield from self._passes(one, tracker)):
+            return None
         return one if (yield from self._admitted(one, tracker)) else None
+
+    def _passes(self, one: Delivery, tracker: OffsetTracker) -> Generator[Call | Sleep, Any, bool]:
+        """Whether the handler's filter lets a record through; if not, it is done with."""
+        listener = one.listener
+        assert listener.filter is not None, "asked where there is one"
+        try:
+            if listener.filter(one.event, one.context):
+                return True
+        except Exception as error:
+            self._log.error("the filter of %s failed on %s: %s", listener.name, _place(one.context), error)
+            yield from self._bury(one.message, tracker, error, listener.name, 0)
+        else:
+            self._observer.skipped(one.source.topic())
+            tracker.finished(one.message.offset())
+        self._settled(one, tracker)
+        return False
 
     def _admitted(self, one: Delivery, tracker: OffsetTracker) -> Generator[Call | Sleep, Any, bool]:
         """Whether no record of its key that lies in a retry topic comes first."""
@@ -140,17 +189,57 @@ class RecordProcessor:
         finally:  # Also where the record is given up while it waits: the condition is not ours any more.
             self._conditions.clear_condition(condition)
 
-    def _handle(self, one: Delivery, tracker: OffsetTracker) -> Way:
+    def _way_on(
+        self,
+        message: Message,
+        listener: Listener,
+        event: Any,
+        context: Context,
+        outcome: Outcome,
+        started: float,
+        tracker: OffsetTracker,
+    ) -> Way:
+        """The rest of the way of a record whose handler was called on the express."""
+        return self._handle(Delivery(message, message, listener, event, context), tracker, outcome, started)
+
+    def _handle(
+        self, one: Delivery, tracker: OffsetTracker, outcome: Outcome | None = None, started: float | None = None
+    ) -> Way:
+        """Calls the handler until it succeeds or there are no more attempts, and publishes what it returned.
+
+        Args:
+            one: The record.
+            tracker: Its partition's.
+            outcome: How the first call ended, where there has been one.
+            started: When that began; None is now.
+        """
+        if self._companion is None:
+            yield from self._handle_alone(one, tracker, outcome, started)
+        else:
+            with self._companion.handling([one]):
+                yield from self._handle_alone(one, tracker, outcome, started)
+
+    def _handle_alone(
+        self, one: Delivery, tracker: OffsetTracker, outcome: Outcome | None, started: float | None
+    ) -> Way:
         name, topic = one.listener.name, one.source.topic()
-        started = time.perf_counter()
+        started = time.perf_counter() if started is None else started
         try:
-            prepared = yield from self._attempts(one)
-            yield from self._publishing.publish(one.message, tracker, prepared, name)
+            prepared = yield from self._attempts(one, outcome)
         except Exception as error:
             yield from self._give_up(one, tracker, error)
             return
-        self._settled(one, tracker)
+        yield from self._publish(one, tracker, prepared)
         self._observer.handled(topic, name, time.perf_counter() - started)
+
+    def _publish(self, one: Delivery, tracker: OffsetTracker, prepared: list[Outgoing]) -> Way:
+        """Publishes what a handler returned. What is refused for good would be refused at another attempt as well."""
+        finishes: Any = one.context.acknowledgement or tracker
+        try:
+            yield from self._publishing.publish(one.message, finishes, prepared, one.listener.name)
+        except Exception as error:
+            yield from self._bury(one.message, tracker, error, one.listener.name, one.context.attempt)
+        self._settled(one, tracker)
 
     def _settled(self, one: Delivery, tracker: OffsetTracker) -> None:
         if tracker.parked is not None and self._parking is not None:
@@ -159,6 +248,8 @@ class RecordProcessor:
     def _give_up(self, one: Delivery, tracker: OffsetTracker, error: Exception) -> Way:
         """To the next retry topic, or, where there is none for it, to the dead letters."""
         listener, attempts = one.listener, one.context.attempt
+        if one.context.acknowledgement is not None:
+            one.context.acknowledgement.leave()
         if self._parking is not None:
             parked = self._parking.park(
                 one.message, one.source, tracker, error, listener.retry, listener.name, attempts
@@ -168,58 +259,133 @@ class RecordProcessor:
         yield from self._bury(one.message, tracker, error, listener.name, attempts)
         self._settled(one, tracker)
 
-    def _attempts(self, one: Delivery) -> Generator[Call | Sleep, Any, list[Outgoing]]:
+    def _attempts(self, one: Delivery, outcome: Outcome | None = None) -> Generator[Call | Sleep, Any, list[Outgoing]]:
         listener, context = one.listener, one.context
         while True:
             try:
-                if listener.batch > 1:
-                    answers = yield Call(listener.call, ([one.event], [context]), is_async=listener.is_async)
-                    result = _answer_each(answers, 1, listener)[0]
+                if outcome is not None:
+                    first, outcome = outcome, None
+                    result = first.take()
+                elif listener.batch > 1:
+                    answers = yield from self._called(one, ([one.event], [context]))
+                    result = None if one.nacked else _answer_each(answers, 1, listener)[0]
                 else:
-                    result = yield Call(listener.call, (one.event, context), is_async=listener.is_async)
-                return (yield from self._publishing.prepare(result, context, listener.name))
+                    result = yield from self._called(one, (one.event, context))
+                if not one.nacked:
+                    return (yield from self._publishing.prepare(result, context, listener.name))
+                yield from self._put_back(one)
+            except BatchFailed as error:
+                yield from self._failed(error.error, one)
             except Exception as error:
                 yield from self._failed(error, one)
 
+    def _called(self, one: Delivery, arguments: tuple[Any, ...]) -> Generator[Call | Sleep, Any, Any]:
+        manual = one.context.acknowledgement
+        if manual is None:
+            return (yield Call(one.listener.call, arguments, is_async=one.listener.is_async))
+        manual.running = True
+        try:
+            return (yield Call(one.listener.call, arguments, is_async=one.listener.is_async))
+        finally:
+            manual.running = False
+
+    def _put_back(self, one: Delivery) -> Way:
+        """Waits as long as the handler has asked for, before it is called again."""
+        manual = one.context.acknowledgement
+        assert manual is not None, "only such a handler can ask"
+        delay_s, manual.delay_s = manual.delay_s or 0.0, None
+        yield Sleep(delay_s)
+        one.context.attempt += 1
+        self._observer.retried(one.source.topic(), one.listener.name)
+
     def _handle_batch(self, batch: list[Delivery], tracker: OffsetTracker) -> Way:
-        """Hands the records over together. If that fails, each goes its way alone, so that the one at fault is retried
-        and dead-lettered alone, and the others are handled."""
+        """Hands the records over together. If that fails at a record that the handler names, those before it are done,
+        and those behind it are handed over after it; if it does not say where, each goes its way alone. Either way the
+        one at fault is retried and dead-lettered alone, and the others are handled."""
         if len(batch) == 1:
             yield from self._handle(batch[0], tracker)
-            return
+        elif self._companion is None:
+            yield from self._handle_together(batch, tracker)
+        else:
+            with self._companion.handling(batch):
+                yield from self._handle_together(batch, tracker)
+
+    def _handle_together(self, batch: list[Delivery], tracker: OffsetTracker) -> Way:
         listener, topic = batch[0].listener, batch[0].source.topic()
         started = time.perf_counter()
         try:
-            arguments = ([one.event for one in batch], [one.context for one in batch])
-            answers = yield from _when_it_may(listener, arguments)
-            prepared = []
-            for one, answer in zip(batch, _answer_each(answers, len(batch), listener), strict=True):
-                prepared.append((yield from self._publishing.prepare(answer, one.context, listener.name)))
+            prepared = yield from self._called_together(batch)
         except Exception as error:
             self._observer.failed(topic, listener.name)
-            self._log.warning(
-                "%s failed on a batch of %d records (%s, up to offset %d), handling them one at a time: %s: %s",
-                listener.name,
-                len(batch),
-                _place(batch[0].context),
-                batch[-1].context.offset,
-                type(error).__name__,
-                error,
-            )
-            for one in batch:
-                yield Sleep(0)  # Where a stop is noticed between records.
-                if (yield from self._admitted(one, tracker)):  # One before it may have been moved meanwhile.
-                    yield from self._handle(one, tracker)
+            if self._companion is not None:
+                self._companion.failed(error)
+            if isinstance(error, BatchFailed) and 0 <= error.index < len(batch):
+                yield from self._go_on_from(error, batch, tracker)
+            else:
+                yield from self._one_by_one(error, batch, tracker)
             return
         seconds_each = (time.perf_counter() - started) / len(batch)
         for one, outgoing in zip(batch, prepared, strict=True):
+            yield from self._finish(one, outgoing, tracker, seconds_each)
+
+    def _called_together(self, batch: list[Delivery]) -> Generator[Call | Sleep, Any, list[list[Outgoing]]]:
+        """What the handler wants to be published for each; raises with nothing published."""
+        listener, contexts = batch[0].listener, [one.context for one in batch]
+        manual = [context.acknowledgement for context in contexts if context.acknowledgement is not None]
+        for acknowledgement in manual:
+            acknowledgement.running = True
+        try:
+            answers = yield from _when_it_may(listener, ([one.event for one in batch], contexts))
+        finally:
+            for acknowledgement in manual:
+                acknowledgement.running = False
+        prepared = []
+        for one, answer in zip(batch, _answer_each(answers, len(batch), listener), strict=True):
+            prepared.append((yield from self._publishing.prepare(answer, one.context, listener.name)))
+        return prepared
+
+    def _finish(self, one: Delivery, prepared: list[Outgoing], tracker: OffsetTracker, seconds: float) -> Way:
+        """The last part of a record that was handled together with others."""
+        if one.nacked:
+            yield from self._put_back(one)
+            yield from self._handle(one, tracker)
+            return
+        yield from self._publish(one, tracker, prepared)
+        self._observer.handled(one.source.topic(), one.listener.name, seconds)
+
+    def _go_on_from(self, failure: BatchFailed, batch: list[Delivery], tracker: OffsetTracker) -> Way:
+        before, culprit, rest = batch[: failure.index], batch[failure.index], batch[failure.index + 1 :]
+        answers = [*failure.answers, *[None] * len(before)]
+        for one, answer in zip(before, answers, strict=False):
             try:
-                yield from self._publishing.publish(one.message, tracker, outgoing, listener.name)
+                prepared = yield from self._publishing.prepare(answer, one.context, one.listener.name)
             except Exception as error:
                 yield from self._give_up(one, tracker, error)
-            else:
-                self._settled(one, tracker)
-                self._observer.handled(topic, listener.name, seconds_each)
+                continue
+            yield from self._finish(one, prepared, tracker, 0.0)
+        yield from self._handle(culprit, tracker, Outcome(error=failure.error))
+        yield Sleep(0)  # Where a stop is noticed between records.
+        left = []
+        for one in rest:
+            if (yield from self._admitted(one, tracker)):  # One before it may have been moved meanwhile.
+                left.append(one)
+        if left:
+            yield from self._handle_batch(left, tracker)
+
+    def _one_by_one(self, error: Exception, batch: list[Delivery], tracker: OffsetTracker) -> Way:
+        self._log.warning(
+            "%s failed on a batch of %d records (%s, up to offset %d), handling them one at a time: %s: %s",
+            batch[0].listener.name,
+            len(batch),
+            _place(batch[0].context),
+            batch[-1].context.offset,
+            type(error).__name__,
+            error,
+        )
+        for one in batch:
+            yield Sleep(0)  # Where a stop is noticed between records.
+            if (yield from self._admitted(one, tracker)):  # One before it may have been moved meanwhile.
+                yield from self._handle(one, tracker)
 
     def _failed(self, error: Exception, one: Delivery) -> Way:
         """Waits for the next attempt, or raises `error` again if there is none."""
@@ -228,6 +394,8 @@ class RecordProcessor:
             return
         context, retry, handler = one.context, one.listener.retry, one.listener.name
         self._observer.failed(context.topic, handler)
+        if self._companion is not None:
+            self._companion.failed(error)
         wait = retry.again_in(error, context.attempt)
         attempt = (
             f"{handler} failed on event {context.event_id} ({_place(context)}), "
@@ -248,6 +416,8 @@ class RecordProcessor:
         self._observer.retried(context.topic, handler)
 
     def _bury(self, message: Message, tracker: OffsetTracker, error: Exception, handler: str, attempts: int) -> Way:
+        if self._companion is not None:
+            self._companion.given_up(error)
         if self._transaction is None:
             self._dead_letters.bury(message, tracker, error, handler, attempts)
         else:

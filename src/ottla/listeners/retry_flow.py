@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
+from ottla.errors import BrokerUnavailable
 from ottla.kafka.record import Message
 from ottla.listeners.agreement import RetryPlan
 from ottla.listeners.hooks import Conditions
@@ -30,6 +31,9 @@ AGAIN_S = 1.0
 """Between two attempts to read the retry topics."""
 
 FOREVER_MS = 1 << 62
+
+Committed = dict[Place, tuple[int, str | None]]
+Find = Callable[[list[Place], Committed], dict[Place, ParkedKeys]]
 
 
 class Family:
@@ -47,7 +51,10 @@ class RetryFlow:
 
     Args:
         plan: Which topics have retry topics.
-        find: Finds out which records of some partitions lie in retry topics; called on a thread of its own.
+        find: Finds out which records of some partitions lie in retry topics, given what is committed there; called on
+            a thread of its own.
+        committed: Gives offset and metadata that the group has committed; called on the consumer thread, for the client
+            library answers no other while that one polls.
         conditions: Told while that cannot be known.
         log: For what the operator should know.
         now: Seconds since the epoch.
@@ -57,13 +64,15 @@ class RetryFlow:
         self,
         plan: RetryPlan,
         *,
-        find: Callable[[list[Place]], dict[Place, ParkedKeys]],
+        find: Find,
+        committed: Callable[[list[Place]], Committed],
         conditions: Conditions,
         log: logging.Logger,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._plan = plan
         self._find = find
+        self._committed = committed
         self._conditions = conditions
         self._log = log
         self._now = now
@@ -147,14 +156,23 @@ class RetryFlow:
             self._found(self._search, workers)
             self._search = None
         wanted = {family.place: family for family in self._families.values() if not family.ready}
-        if wanted and time.monotonic() >= self._next_search:
-            self._search = _Search(list(wanted.values()), self._find)
+        if not wanted or time.monotonic() < self._next_search:
+            return
+        try:
+            committed = self._committed(self.companions(wanted))
+        except BrokerUnavailable as error:
+            self._failed(error)
+        else:
+            self._search = _Search(list(wanted.values()), lambda places: self._find(places, committed))
+
+    def _failed(self, error: Exception) -> None:
+        self._log.warning("the retry topics could not be read, trying again: %s", error)
+        self._conditions.raise_condition(CONDITION, f"the retry topics could not be read: {error}")
+        self._next_search = time.monotonic() + AGAIN_S
 
     def _found(self, search: _Search, workers: dict[Place, Partition]) -> None:
         if search.error is not None:
-            self._log.warning("the retry topics could not be read, trying again: %s", search.error)
-            self._conditions.raise_condition(CONDITION, f"the retry topics could not be read: {search.error}")
-            self._next_search = time.monotonic() + AGAIN_S
+            self._failed(search.error)
             return
         self._conditions.clear_condition(CONDITION)
         for family in search.families:

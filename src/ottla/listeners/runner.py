@@ -24,13 +24,14 @@ from ottla.errors import BrokerUnavailable
 from ottla.kafka.consumer import TopicPartition, group_consumer, incremental_assign, incremental_unassign
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import Message
+from ottla.listeners.acknowledgement import SyncCommits
 from ottla.listeners.agreement import RetryPlan, exact_topics, order_of
 from ottla.listeners.async_lanes import AsyncLanes
 from ottla.listeners.async_partition import AsyncPartition
 from ottla.listeners.declaration import Listener
 from ottla.listeners.exactly_once import FEED, WINDOW, ExactlyOnce, feed, read_committed
 from ottla.listeners.flow import steer
-from ottla.listeners.hooks import Conditions, Observer
+from ottla.listeners.hooks import Companion, Conditions, Observer
 from ottla.listeners.partition import Partition
 from ottla.listeners.rebuild import find_parked
 from ottla.listeners.record import RecordProcessor
@@ -41,6 +42,11 @@ from ottla.listeners.sync_partition import SyncPartition
 from ottla.settings import Settings
 
 POLL_S = 0.1
+COMMIT_POLL_S = 0.002
+POLL_MIN_S = 0.005
+RESTING_POLL_S = 0.01
+"""While a partition rests: it is to go on as soon as its handlers have caught up."""
+
 LAG_INTERVAL_S = 1.0
 SYNC_THREADS = 32
 LEAVE_S = 5.0
@@ -61,6 +67,7 @@ class ListenerRunner:
         exactly_once: Commits the topics whose handlers want it so; None where there are none.
         transactional: The way of their records.
         retries: Which topics have retry topics.
+        commits: Commits for handlers that want it before the next record.
 
     Raises:
         ConfigurationError: The handlers of a topic want it in different orders.
@@ -79,6 +86,8 @@ class ListenerRunner:
         exactly_once: ExactlyOnce | None = None,
         transactional: RecordProcessor | None = None,
         retries: RetryPlan | None = None,
+        commits: SyncCommits | None = None,
+        companion: Companion | None = None,
     ) -> None:
         self._service = service
         self._settings = settings
@@ -96,6 +105,10 @@ class ListenerRunner:
         self._exactly_once = exactly_once
         self._transactional = transactional
         self._exact_topics = set(exact_topics(listeners))
+        self._companion = companion
+        self._commits = commits or SyncCommits(conditions)
+        # Handlers that commit for themselves do: two who commit the same could overtake each other.
+        self._own_commits = {topic for one in listeners if one.ack in ("record", "batch") for topic in one.topics}
         self._retries = self._retry_flow(retries) if retries is not None and retries.levels else None
         self._feed_max = self._limits.batch_records
         if any(self._orders[topic].parallel > 1 for topic in self._exact_topics):
@@ -111,8 +124,9 @@ class ListenerRunner:
         self._consumer: Any = None
         self._next_commit = 0.0
         self._next_lag = 0.0
-        # A transaction is committed on time also where no record comes.
-        self._patience_s = POLL_S if exactly_once is None else min(POLL_S, self._limits.transaction_interval_s)
+        # What is finished is committed on time also where no record comes.
+        shortest = self._limits.commit_interval_s if exactly_once is None else self._limits.transaction_interval_s
+        self._patience_s = max(POLL_MIN_S, min(POLL_S, shortest))
         self._standings = Standings()
         # What the watch looks at (listeners/watch.py); monotonic seconds.
         self.topics = self._topics
@@ -132,12 +146,13 @@ class ListenerRunner:
                 self._async_topics.add(name)
             if topic in self._exact_topics:
                 self._exact_topics.add(name)
+            if topic in self._own_commits:
+                self._own_commits.add(name)
         kafka, group = self._settings.kafka, self._settings.kafka.named(self._service)
         flow = RetryFlow(
             plan,
-            find=lambda places: find_parked(
-                kafka, plan, group, places, lambda wanted: read_committed(self._consumer, wanted)
-            ),
+            find=lambda places, committed: find_parked(kafka, plan, group, places, committed),
+            committed=lambda places: read_committed(self._consumer, places),
             conditions=self._conditions,
             log=self._log,
         )
@@ -194,6 +209,7 @@ class ListenerRunner:
                 steer(self._consumer, self._workers, self._buffered_max, self._held)
                 if self._exactly_once is not None and self._exactly_once.due():
                     self._exactly_once.commit(self._workers, self._again)
+                self._commits.send(self._consumer)
                 now = self.round_at = time.monotonic()
                 if now >= self._next_commit:
                     self._commit_finished()
@@ -226,9 +242,12 @@ class ListenerRunner:
     def _poll(self) -> None:
         # consume(n, timeout) waits out its timeout for a full batch; poll() returns with the first record, and
         # consume(n, 0) then takes what has arrived with it.
-        first = self._consumer.poll(
-            self._patience_s if self._retries is None else self._retries.wait_s(self._patience_s)
-        )
+        patience = self._patience_s if self._retries is None else self._retries.wait_s(self._patience_s)
+        if any(worker.paused for worker in self._workers.values()):
+            patience = min(patience, RESTING_POLL_S)
+        if self._own_commits and any(worker.tracker.unfinished for worker in self._workers.values()):
+            patience = min(patience, COMMIT_POLL_S)  # Somebody may wait for a commit to go on.
+        first = self._consumer.poll(patience)
         if first is None:
             return
         batches: dict[Place, list[Message]] = {}
@@ -250,6 +269,8 @@ class ListenerRunner:
             self._exactly_once.received(place, messages)
         feed(worker, messages)
         self._standings.received(place, messages)
+        if self._companion is not None:
+            self._companion.received(messages)
 
     def _feed_due(self) -> None:
         """Gives their partitions the records of retry topics whose time has come."""
@@ -268,7 +289,7 @@ class ListenerRunner:
     def _commit_finished(self) -> None:
         offsets = []
         for (topic, partition), worker in self._workers.items():
-            if topic in self._exact_topics:
+            if topic in self._exact_topics or topic in self._own_commits:
                 continue
             progress = worker.tracker.to_commit()
             if progress is not None:
@@ -458,8 +479,13 @@ class ListenerRunner:
         self._log.warning("last offsets of %s could not be committed: %s", _places(offsets), failure)
 
     def _committed(self, error: Any, partitions: list[Any]) -> None:
-        self.commit_asked_at = None
+        if self._own_commits:
+            self._commits.answered(error, [one for one in partitions if one.topic in self._own_commits])
+        asked_at, self.commit_asked_at = self.commit_asked_at, None
         failure = error or next((one.error for one in partitions if one.error), None)
+        if self._companion is not None:
+            topics = sorted({one.topic for one in partitions})
+            self._companion.committed(topics, time.monotonic() - asked_at if asked_at is not None else 0.0, failure)
         if failure is None:
             self._commit_settled({(one.topic, one.partition) for one in partitions})
             return
