@@ -8,7 +8,7 @@ message.timestamp.type, message.timestamp.after.max.ms, message.timestamp.before
 min.compaction.lag.ms, min.insync.replicas (more than one is answered NOT_ENOUGH_REPLICAS by Kafka; here one copy is all
 there is, so it is accepted), retention.bytes, retention.ms, segment.bytes, segment.ms.
 
-compression.type is validated and stored; batches are kept as the producer compressed them.
+compression.type, with its levels: what the broker has no library for is refused.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ottla.broker.config import BrokerConfig
+from ottla.broker.log.recompression import CODECS, missing
 from ottla.broker.setting_types import (
     BOOLEAN,
     DOUBLE,
@@ -39,9 +40,11 @@ from ottla.broker.setting_types import (
 
 INTERNAL_SEGMENT_BYTES = "internal.segment.bytes"  # Kafka's own way round the least segment.bytes, for tests
 _FOREVER = str(INT64_MAX)
+_LEVELLED = ("gzip", "lz4", "zstd")
 _REMOTE = "Stored; there is no remote storage."
 _IDLE = "Stored, not acted on."
 _COMPRESSION = one_of("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")
+_LEVEL = "How hard it is compressed, where compression.type says so."
 
 
 def _int(name: str, default: str, low: int, doc: str, *broker_names: str, high: int | None = None) -> Setting:
@@ -60,6 +63,12 @@ def _bool(name: str, doc: str, *broker_names: str) -> Setting:
     return Setting(name, BOOLEAN, "false", boolean, doc, broker_names)
 
 
+def _compression(name: str, text: str) -> str | None:
+    fault = _COMPRESSION(name, text)
+    lacking = None if fault else missing(text.strip())
+    return f"Invalid value {text.strip()} for configuration {name}: {lacking}" if lacking else fault
+
+
 _ALL = (
     Setting(
         "cleanup.policy",
@@ -69,17 +78,17 @@ _ALL = (
         "What becomes of old records.",
         ("log.cleanup.policy",),
     ),
-    Setting("compression.gzip.level", INT, "-1", gzip_level, _IDLE, ("compression.gzip.level",)),
-    _int("compression.lz4.level", "9", 1, _IDLE, "compression.lz4.level", high=17),
+    Setting("compression.gzip.level", INT, "-1", gzip_level, _LEVEL, ("compression.gzip.level",)),
+    _int("compression.lz4.level", "9", 1, _LEVEL, "compression.lz4.level", high=17),
     Setting(
         "compression.type",
         STRING,
         "producer",
-        _COMPRESSION,
-        "Stored; batches stay as produced.",
+        _compression,
+        "The codec of what is written; `producer` leaves it as it comes.",
         ("compression.type",),
     ),
-    _int("compression.zstd.level", "3", -131072, _IDLE, "compression.zstd.level", high=22),
+    _int("compression.zstd.level", "3", -131072, _LEVEL, "compression.zstd.level", high=22),
     _long(
         "delete.retention.ms",
         "86400000",
@@ -207,7 +216,9 @@ class TopicConfig:
     """A topic's settings: what was set on it, over the broker's defaults. What hot paths need is ready made."""
 
     __slots__ = (
+        "codec",
         "compact",
+        "compression_level",
         "defaults",
         "delete",
         "delete_retention_ms",
@@ -243,6 +254,9 @@ class TopicConfig:
         self.compact = "compact" in policies
         self.delete = "delete" in policies
         self.log_append_time = self.get("message.timestamp.type").strip() == "LogAppendTime"
+        compression = self.get("compression.type").strip()
+        self.codec = CODECS.get(compression)  # None: as it comes
+        self.compression_level = int(self.get(f"compression.{compression}.level")) if compression in _LEVELLED else 0
         number: Any = lambda name: int(self.get(name))  # noqa: E731
         self.max_message_bytes: int = number("max.message.bytes")
         self.retention_bytes: int = number("retention.bytes")

@@ -10,6 +10,9 @@ acks=0 gets no reply; a refused batch closes the connection. acks=1 and acks=all
 durable as the broker's flush policy promises; with one node they mean the same. A failed write is KAFKA_STORAGE_ERROR,
 and nothing of the batch is kept.
 
+Where the topic's `compression.type` is not `producer`, the records are compressed again; what cannot be opened here is
+UNSUPPORTED_COMPRESSION_TYPE.
+
 Transactional batches must belong to an open transaction of the request's transactional id; from version 12 on they add
 their partition to it (see transactions/admission.py for the errors). While it is open, its producer may write nothing
 else to the partition (INVALID_TXN_STATE).
@@ -26,8 +29,9 @@ from typing import Any
 from ottla.broker.broker import Broker
 from ottla.broker.catalog import Topic
 from ottla.broker.connection import Call
-from ottla.broker.log import records
+from ottla.broker.log import recompression, records
 from ottla.broker.log.batch import CRC_FROM, HEADER_SIZE, MAGIC, TRANSACTIONAL, BatchHeader, crc_of, read_header
+from ottla.broker.log.compression import Unopened
 from ottla.broker.log.journal import Journal
 from ottla.broker.log.partition_log import Appended, PartitionLog
 from ottla.broker.log.producers import Refused
@@ -136,6 +140,8 @@ def _append(
             stamp = duplicate.timestamp if topic.config.log_append_time else -1
             return _accepted(index, log, Appended(duplicate.base_offset, stamp))
         config = topic.config
+        if config.codec is not None and config.codec != header.codec:
+            header, body = _recompressed(topic, header, part["records"])
         appended = log.append(
             header,
             body,
@@ -180,7 +186,8 @@ def _is_checked_late(broker: Broker, topic: Topic, data: Any) -> bool:
     if data is None or len(data) < LATE_BYTES or broker.config.flush != "ack":
         return False
     attributes = read_header(data).attributes
-    return not (attributes & TRANSACTIONAL or topic.config.log_append_time or topic.config.compact)
+    config = topic.config
+    return not (attributes & TRANSACTIONAL or config.log_append_time or config.compact or config.codec is not None)
 
 
 def _is_intact(data: Any) -> bool:
@@ -226,6 +233,23 @@ def _checked(topic: Topic, data: Any, call: Call, *, late: bool) -> tuple[BatchH
     _check_timestamps(topic, header)
     if topic.config.compact and records.has_record_without_key(data, header):
         raise Refused(ErrorCode.INVALID_RECORD, "a record without key on a topic with cleanup.policy=compact")
+    return header, body
+
+
+def _recompressed(topic: Topic, header: BatchHeader, data: Any) -> tuple[BatchHeader, memoryview]:
+    """The batch in the codec that the topic wants (`compression.type`). Raises Refused."""
+    config = topic.config
+    assert config.codec is not None
+    try:
+        header, body = recompression.recompressed(header, bytes(data), config.codec, config.compression_level)
+    except (Unopened, ImportError) as error:
+        message = f"compression.type of the topic is {config.get('compression.type')}, but the batch: {error}"
+        raise Refused(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, message) from error
+    if header.size > config.max_message_bytes:
+        message = (
+            f"a batch of {header.size} bytes when compressed anew, max.message.bytes is {config.max_message_bytes}"
+        )
+        raise Refused(ErrorCode.MESSAGE_TOO_LARGE, message)
     return header, body
 
 

@@ -55,6 +55,8 @@ def _gzip(data: bytes) -> bytes:
     opened = stream.decompress(data, OPENED_BYTES_MAX)
     if stream.unconsumed_tail:
         raise Unopened("the batch opens to more than is sensible")
+    if not stream.eof or stream.unused_data:
+        raise Unopened("the gzip stream does not end where the batch does")
     return opened
 
 

@@ -171,8 +171,13 @@ def _encode_varint(value: int) -> bytes:
 
 
 def _batch(header: BatchHeader, body: bytes) -> Filtered:
+    return Filtered(*signed_batch(header, body))
+
+
+def signed_batch(header: BatchHeader, body: bytes) -> tuple[BatchHeader, bytes]:
+    """A batch with these records (as its codec has them), and its header with length and checksum."""
     length = HEADER_SIZE - LENGTH_OVERHEAD + len(body)
     unsigned = header._replace(length=length, crc=0)
     tail = HEADER.pack(*unsigned)[CRC_FROM:] + body
     signed = unsigned._replace(crc=crc_of(tail))
-    return Filtered(signed, HEADER.pack(*signed)[:CRC_FROM] + tail)
+    return signed, HEADER.pack(*signed)[:CRC_FROM] + tail
