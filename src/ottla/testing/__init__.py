@@ -6,6 +6,7 @@
         broker.start()                          # same port, same data
 
 `ottla.testing.plugin` gives them to pytest as fixtures. `TopologyTestDriver` runs stream topologies without any.
+`app_under_test` runs an app on them, and gives a `ServiceUnderTest`.
 """
 
 from __future__ import annotations
@@ -19,28 +20,42 @@ from ottla.testing.real_kafka import RealKafka
 from ottla.testing.server import Broker, Server, free_port
 
 if TYPE_CHECKING:
+    from ottla.testing.faults import Fault, Faults
+    from ottla.testing.harness import AppUnderTest, Namespace, ServiceUnderTest, SyncServiceUnderTest
     from ottla.testing.memory_registry import MemoryRegistry
     from ottla.testing.topology_driver import InputTopic, OutputTopic, TopologyTestDriver
 
 __all__ = [
+    "AppUnderTest",
     "Broker",
     "EmbeddedBroker",
     "EmbeddedRegistry",
+    "Fault",
+    "Faults",
     "InputTopic",
     "KafkaHome",
     "MemoryRegistry",
+    "Namespace",
     "OutputTopic",
     "RealKafka",
     "Server",
+    "ServiceUnderTest",
+    "SyncServiceUnderTest",
     "TopologyTestDriver",
     "free_port",
 ]
 
 # The plugin is loaded in every test session: what needs more than the standard library comes when it is used.
 _LAZY = {
+    "AppUnderTest": "harness",
+    "Fault": "faults",
+    "Faults": "faults",
     "InputTopic": "topology_driver",
     "MemoryRegistry": "memory_registry",
+    "Namespace": "harness",
     "OutputTopic": "topology_driver",
+    "ServiceUnderTest": "harness",
+    "SyncServiceUnderTest": "harness",
     "TopologyTestDriver": "topology_driver",
 }
 

@@ -304,11 +304,15 @@ class InputTopic(Generic[K, V]):
 
 
 class OutputTopic(Generic[K, V]):
-    """A topic to read results from, each once."""
+    """A topic to read results from, each once.
+
+    Attributes:
+        topic: Its name.
+    """
 
     def __init__(self, driver: TopologyTestDriver, topic: str, key: Serde[Any], value: Serde[Any]) -> None:
         self._driver = driver
-        self._topic = topic
+        self.topic = topic
         self._key, self._value = key.bind(driver.codecs), value.bind(driver.codecs)
 
     def read(self) -> Record[K, V]:
@@ -317,14 +321,14 @@ class OutputTopic(Generic[K, V]):
         Raises:
             AssertionError: There is none.
         """
-        raw = self._driver.take(self._topic)
+        raw = self._driver.take(self.topic)
         if raw is None:
-            raise AssertionError(f"topic {self._topic} has no further record")
+            raise AssertionError(f"topic {self.topic} has no further record")
         return self._decoded(raw)
 
     def read_all(self) -> list[Record[K, V]]:
         """All further records."""
-        return [self._decoded(raw) for raw in self._driver.raw(self._topic)]
+        return [self._decoded(raw) for raw in self._driver.raw(self.topic)]
 
     def read_values(self) -> list[tuple[K, V]]:
         """Keys and values of all further records."""
@@ -336,6 +340,6 @@ class OutputTopic(Generic[K, V]):
         return {key: value for key, value in found.items() if value is not None}
 
     def _decoded(self, raw: RawRecord) -> Record[K, V]:
-        key: Any = None if raw.key is None else self._key.decode(raw.key, self._topic)
-        value: Any = None if raw.value is None else self._value.decode(raw.value, self._topic)
+        key: Any = None if raw.key is None else self._key.decode(raw.key, self.topic)
+        value: Any = None if raw.value is None else self._value.decode(raw.value, self.topic)
         return Record(key, value, raw.timestamp_ms, raw.headers)
