@@ -212,7 +212,7 @@ class AppPatterns:
             event: An instance of an `@event` class; it is serialised now.
             delay: How much later.
             at: At which time (aware).
-            id: What `cancel` is to find it by, if the caller has a name for it. One id is used once.
+            id: What `unschedule` is to find it by, if the caller has a name for it. One id is used once.
             envelope: As App.publish takes it.
 
         Returns:
@@ -235,7 +235,7 @@ class AppPatterns:
         await scheduler.add(name, due, outgoing)
         return name
 
-    async def cancel(self, id: str) -> None:
+    async def unschedule(self, id: str) -> None:
         """Takes a scheduled event back. When this returns, it will not be published, unless its time had come by then:
         one that is due in the same moments may be on its way.
 
@@ -243,7 +243,7 @@ class AppPatterns:
             id: What `schedule` returned.
 
         Raises:
-            PublishError: Kafka has not acknowledged it; it may be cancelled all the same.
+            PublishError: Kafka has not acknowledged it; it may be taken back all the same.
         """
         await self._ready_to_publish()
         await (await self._scheduler()).cancel(id)

@@ -166,7 +166,7 @@ async def test_relays_side_by_side_publish_everything_once_and_keep_the_order_of
 ) -> None:
     apps = [service(world) for _ in range(3)]
     outboxes = [app.outbox(engine, poll_s=0.01) for app in apps]
-    total, keys = 1500, 20
+    total, keys = 750, 20
     async with apps[0].running(), apps[1].running(), apps[2].running():
         for app in apps:
             await ready(app)

@@ -77,8 +77,8 @@ async def test_a_cancelled_event_is_never_published(world: World) -> None:
         gone = await app.schedule(world.Ordered("o-1"), delay=2 * SOON, event_id="gone")
         named = await app.schedule(world.Ordered("o-1"), delay=2 * SOON, event_id="named", id="reminder-1")
         assert (named, len({kept, gone, named})) == ("reminder-1", 3)
-        await app.cancel(gone)
-        await app.cancel("reminder-1")
+        await app.unschedule(gone)
+        await app.unschedule("reminder-1")
         await published(world, 1)
     async with service(world).running():  # nor by the next one
         await app_is_idle(world)
@@ -134,7 +134,7 @@ async def test_an_event_that_the_broker_refuses_is_told_and_holds_up_no_other(wo
         await app.schedule(world.Ordered("o-1"), delay=SOON, event_id="e-2")
         await published(world, 1)
         await eventually(lambda: f"{large} is not taken" in str(app.health.wrong()), what="the complaint")
-        await app.cancel(large)
+        await app.unschedule(large)
         await eventually(lambda: app.health.wrong() == [], what="readiness")
     assert world.records(world.stock) == []
 

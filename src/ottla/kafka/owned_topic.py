@@ -45,9 +45,10 @@ class OwnedTopic:
         self._group = group
         # Where reading has come to: an end of the partition that was seen.
         self._reached: dict[int, int] = {}
-        with_ends = {**settings.properties, "enable.partition.eof": True}
+        # Nothing is ever committed: whoever is assigned a partition begins at its beginning.
+        properties = {**settings.properties, "enable.partition.eof": True, "auto.offset.reset": "earliest"}
         self._consumer: Any = group_consumer(
-            msgspec.structs.replace(settings, properties=with_ends),
+            msgspec.structs.replace(settings, properties=properties),
             listener,
             group=group,
             client_id=group,
@@ -96,10 +97,7 @@ class OwnedTopic:
         """Leaves the group: the others need not wait until it is missed."""
         self._consumer.close()
 
-    def _assigned(self, consumer: Any, partitions: list[Any]) -> None:
-        for one in partitions:
-            one.offset = confluent_kafka.OFFSET_BEGINNING
-        consumer.incremental_assign(partitions)
+    def _assigned(self, _consumer: Any, partitions: list[Any]) -> None:
         self.owned |= {one.partition for one in partitions}
 
     def _lost(self, _consumer: Any, partitions: list[Any]) -> None:

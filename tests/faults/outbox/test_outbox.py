@@ -146,11 +146,10 @@ def database() -> Iterator[Postgres]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def stage(
-    request: pytest.FixtureRequest, killable_broker: Broker, broker_kind: str, topic_name: str, tmp_path: Path
-) -> Iterator[Stage]:
+def stage(request: pytest.FixtureRequest, broker_kind: str, topic_name: str, tmp_path: Path) -> Iterator[Stage]:
     if not LONG and (broker_kind == "kafka" or request.param == "sqlite"):
         pytest.skip("the long run (make soak) has this, too")
+    killable_broker: Broker = request.getfixturevalue("killable_broker")
     database: Postgres | None = None
     url = f"sqlite:///{tmp_path}/books.db"
     if request.param == "postgresql":
