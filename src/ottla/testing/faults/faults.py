@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ottla.broker.wire.errors import ErrorCode
 from ottla.testing.faults.frames import INIT_PRODUCER_ID, Header, key_of, read_request
 from ottla.testing.faults.proxy import Proxy
+from ottla.testing.faults.refusals import can_refuse
 from ottla.testing.faults.rules import Delay, Drop, Fault, Harm, Refuse
 
 if TYPE_CHECKING:
@@ -86,8 +87,10 @@ class Faults:
             times: As for `drop`.
 
         Raises:
-            ValueError: There is no such API, or no such error.
+            ValueError: There is no such API, or no such error, or the API's answers have no place for one.
         """
+        if not can_refuse(key_of(api)):
+            raise ValueError(f"an answer to {api} has no error code for all that was asked; drop it, or delay it")
         if isinstance(code, str) and code not in ErrorCode.__members__:
             raise ValueError(f"there is no error {code!r}; there are {', '.join(ErrorCode.__members__)}")
         return self._add(api, Refuse(ErrorCode[code] if isinstance(code, str) else code), times)

@@ -10,13 +10,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ottla.broker.wire.schema import Message
-from ottla.testing.faults.frames import key_of
+from ottla.broker.wire.schema import Message, parse_table
+from ottla.testing.faults.frames import apis, key_of
 
 READING = frozenset(
-    map(key_of, ("Fetch", "ListOffsets", "Metadata", "OffsetFetch", "FindCoordinator", "DescribeCluster", "ListGroups"))
+    map(
+        key_of,
+        (
+            "ConsumerGroupDescribe",
+            "DescribeCluster",
+            "DescribeConfigs",
+            "DescribeGroups",
+            "DescribeProducers",
+            "DescribeTopicPartitions",
+            "DescribeTransactions",
+            "Fetch",
+            "FindCoordinator",
+            "ListGroups",
+            "ListOffsets",
+            "Metadata",
+            "OffsetFetch",
+            "OffsetForLeaderEpoch",
+        ),
+    )
 )
 """Requests whose answer is taken from the broker and then changed."""
+
+
+def can_refuse(key: int) -> bool:
+    """Whether there is an answer to this API that refuses all that it was asked for."""
+    return (
+        key in READING or key in _NESTED or any(one.name == "error_code" for one in parse_table(apis()[key].response))
+    )
 
 
 def refusal(key: int, request: Message, code: int) -> Message:
@@ -25,19 +50,22 @@ def refusal(key: int, request: Message, code: int) -> Message:
     return {"error_code": code} if make is None else make(request, code)
 
 
-def spoil(answer: Any, code: int) -> None:
-    """Sets every error code in an answer, and takes the records out of it."""
-    if isinstance(answer, dict):
-        for name, value in answer.items():
-            if name == "error_code":
-                answer[name] = code
-            elif name == "records":
-                answer[name] = b""
-            else:
-                spoil(value, code)
-    elif isinstance(answer, list | tuple):
-        for one in answer:
-            spoil(one, code)
+def spoil(answer: Any, code: int) -> bool:
+    """Sets the error codes in an answer, and takes the records out of it.
+
+    Where parts of it have codes, the whole has none: so do brokers. Returns whether it set any.
+    """
+    if isinstance(answer, list | tuple):
+        return any([spoil(one, code) for one in answer])  # noqa: C419  # all of them, not up to the first
+    if not isinstance(answer, dict):
+        return False
+    inner = any([spoil(value, code) for value in answer.values()])  # noqa: C419
+    if "records" in answer:
+        answer["records"] = b""
+    if "error_code" in answer and not inner:
+        answer["error_code"] = code
+        return True
+    return inner
 
 
 def _produce(request: Message, code: int) -> Message:

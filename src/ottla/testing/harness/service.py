@@ -137,7 +137,11 @@ class ServiceUnderTest:
         await asyncio.to_thread(self._inspector.prepare, self.group, self._with_retries(), graves, self._partitions)
         self.app.configure(self.settings)
         self._running.callback(self.app.configure, self._before)
-        await self._running.enter_async_context(self.app.running())
+        try:
+            await self._running.enter_async_context(self.app.running())
+        except BaseException:
+            await self._running.aclose()
+            raise
         self._namespace.running.append(self)
 
     async def stop(self) -> None:
