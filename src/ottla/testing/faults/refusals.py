@@ -21,6 +21,7 @@ READING = frozenset(
             "DescribeCluster",
             "DescribeConfigs",
             "DescribeGroups",
+            "DescribeLogDirs",
             "DescribeProducers",
             "DescribeTopicPartitions",
             "DescribeTransactions",
@@ -39,9 +40,9 @@ READING = frozenset(
 
 def can_refuse(key: int) -> bool:
     """Whether there is an answer to this API that refuses all that it was asked for."""
-    return (
-        key in READING or key in _NESTED or any(one.name == "error_code" for one in parse_table(apis()[key].response))
-    )
+    api = apis()[key]
+    whole = any(one.name == "error_code" and one.present(api.versions[0]) for one in parse_table(api.response))
+    return whole or key in READING or key in _NESTED
 
 
 def refusal(key: int, request: Message, code: int) -> Message:
