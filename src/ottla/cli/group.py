@@ -44,6 +44,7 @@ def describe(
     from ottla.cli.lag import total_lag
     from ottla.cli.output import print_json
     from ottla.errors import KafkaError
+    from ottla.kafka.ages import with_ages
 
     settings = settings_for(bootstrap)
     admin = admin_for(settings)
@@ -54,7 +55,7 @@ def describe(
             "`ottla group list` shows them all"
         )
     info = admin.describe_group(group)
-    partitions = admin.lag(group)
+    partitions = with_ages(settings.kafka, admin.lag(group))
     if as_json:
         total = total_lag(partitions)
         print_json({**msgspec.structs.asdict(info), "lag": total, "partitions": partitions})
@@ -63,6 +64,7 @@ def describe(
 
 
 def _print_tables(info: GroupInfo, partitions: list[PartitionLag]) -> None:
+    from ottla.cli.lag import age
     from ottla.cli.output import print_table
 
     owners = {at: member for member in info.members for at in member.assignment}
@@ -80,6 +82,7 @@ def _print_tables(info: GroupInfo, partitions: list[PartitionLag]) -> None:
                 part.committed if part else None,
                 part.end if part else None,
                 part.lag if part else None,
+                age(part.seconds) if part else None,
                 owner.client_id if owner else None,
                 owner.host if owner else None,
                 owner.member_id if owner else None,
@@ -88,7 +91,7 @@ def _print_tables(info: GroupInfo, partitions: list[PartitionLag]) -> None:
     if not rows:
         print(title)
     print_table(
-        ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "CLIENT", "HOST", "MEMBER"],
+        ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "AGE", "CLIENT", "HOST", "MEMBER"],
         rows,
         title=title,
         empty="the group has committed nothing and no member has a partition",

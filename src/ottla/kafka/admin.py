@@ -64,7 +64,7 @@ class PartitionLag(msgspec.Struct, frozen=True):
     """How far a group is behind on one partition.
 
     `committed` is None where nothing is committed: then every record there counts, since that is where Ottla's
-    services begin.
+    services begin. `seconds` is the age of the first record that counts, where it was asked for (`kafka.ages`).
     """
 
     topic: str
@@ -72,6 +72,7 @@ class PartitionLag(msgspec.Struct, frozen=True):
     committed: int | None
     end: int
     lag: int
+    seconds: float | None = None
 
 
 class Admin:
