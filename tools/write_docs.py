@@ -6,9 +6,11 @@ A part stands between `<!-- name -->` and `<!-- /name -->`. `tests/docs` fails w
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,7 +39,53 @@ def files() -> str:
     return "\n".join(lines)
 
 
-PARTS: dict[str, dict[str, Callable[[], str]]] = {"docs/broker.md": {"apis": apis}, "docs/files.md": {"files": files}}
+FAULTS = {
+    "service_is_killed": "kill -9 of the service",
+    "service_is_restarted": "graceful restart",
+    "members_come_and_go": "rebalances, one after the other",
+    "broker_is_killed": "kill -9 of the broker, and its restart",
+    "connections_are_cut": "connections reset, five times a round",
+    "handler_is_slow": "a handler slower than max.poll.interval",
+    "registry_is_away": "schema registry killed while a service starts",
+    "database_is_away": "PostgreSQL stopped and started",
+}
+GUARANTEES = {"at_least_once": "at least once", "exactly_once": "exactly once", "inbox": "inbox"}
+ORDERS = ("per_partition", "per_key", "retry_topics")
+
+
+def faults() -> str:
+    """What the long run of the fault matrix found, a table per broker."""
+    kept = json.loads((ROOT / "tests/faults/matrix/results.json").read_text("utf-8"))
+    tables = []
+    for broker, title in (("embedded", "Embedded broker"), ("kafka", "Apache Kafka")):
+        rows = [
+            f"| {fault if guarantee == 'at_least_once' else ''} | {promise} | {' | '.join(cells)} |"
+            for name, fault in FAULTS.items()
+            for guarantee, promise in GUARANTEES.items()
+            if any(cells := [_cell(kept, broker, name, guarantee, order) for order in ORDERS])
+        ]
+        if rows:
+            head = "| | | per partition | per key | retry topics, keys in order |\n|---|---|---|---|---|\n"
+            tables.append(f"### {title}\n\n{head}" + "\n".join(rows))
+    return "\n\n".join(tables)
+
+
+def _cell(kept: dict[str, Any], broker: str, fault: str, guarantee: str, order: str) -> str:
+    found = kept.get(f"{fault} {guarantee} {order}", {}).get(broker)
+    if found is None:
+        return ""
+    # Where the promise is about the database, its figures count.
+    counted = found["database"] if guarantee == "inbox" else found["topic"]
+    lost = found["topic"]["lost"] + found.get("database", {}).get("lost", 0)
+    disordered = found["topic"]["disordered keys"] + found.get("database", {}).get("disordered keys", 0)
+    return f"{found['rounds']} · {found['given']:,} · {lost} · {counted['doubled']} · {disordered}"
+
+
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "docs/broker.md": {"apis": apis},
+    "docs/files.md": {"files": files},
+    "docs/faults.md": {"faults": faults},
+}
 
 
 def page(name: str) -> str:

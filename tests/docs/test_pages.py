@@ -23,7 +23,7 @@ def _writer() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["docs/broker.md", "docs/files.md"])
+@pytest.mark.parametrize("name", ["docs/broker.md", "docs/files.md", "docs/faults.md"])
 def test_pages_made_from_the_code_say_what_the_code_says(name: str) -> None:
     assert _writer().page(name) == (ROOT / name).read_text("utf-8"), f"run: python tools/write_docs.py ({name})"
 
