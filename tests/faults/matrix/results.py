@@ -12,8 +12,10 @@ FILE = Path(__file__).with_name("results.json")
 
 def keep(cell: str, broker: str, figures: dict[str, Any]) -> None:
     """Puts a cell's figures in the place of those it had. Several processes may."""
-    with FILE.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        kept = json.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
+    with FILE.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        kept = json.loads(file.read() or "{}")
         kept.setdefault(cell, {})[broker] = figures
-        FILE.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", "utf-8")
+        file.truncate(0)
+        file.write(json.dumps(kept, indent=1, sort_keys=True) + "\n")
