@@ -72,8 +72,10 @@ if TYPE_CHECKING:
     from ottla.settings import LoggingSettings as LoggingSettings
     from ottla.settings import RegistrySettings as RegistrySettings
     from ottla.settings import Settings as Settings
+    from ottla.settings import StreamsSettings as StreamsSettings
     from ottla.settings import TracingSettings as TracingSettings
     from ottla.settings import load_settings as load_settings
+    from ottla.streams.app import StreamsApp as StreamsApp
 
 _HOMES = {
     # services
@@ -89,6 +91,8 @@ _HOMES = {
     "per_key": "listeners.order",
     "per_partition": "listeners.order",
     "unordered": "listeners.order",
+    # stream applications; what they are made of is in ottla.streams
+    "StreamsApp": "streams.app",
     # around handlers
     "CallLog": "middleware.call_log",
     "CallMetrics": "middleware.call_metrics",
@@ -129,6 +133,7 @@ _HOMES = {
     "LoggingSettings": "settings",
     "RegistrySettings": "settings",
     "Settings": "settings",
+    "StreamsSettings": "settings",
     "TracingSettings": "settings",
     "load_settings": "settings",
     # errors

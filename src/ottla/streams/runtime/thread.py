@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ottla.errors import BrokerUnavailable, KafkaError, OttlaError
+from ottla.errors import BrokerUnavailable, KafkaError, OttlaError, RegistryUnavailable, TransactionAborted
 from ottla.kafka.flow import resume
 from ottla.kafka.stream_clients import (
     OFFSET_BEGINNING,
@@ -192,6 +192,9 @@ class StreamThread:
                 self._commit(list(self.tasks.values()))
         except KafkaError as error:
             self._roll_back(error)
+        except RegistryUnavailable as error:
+            # No record's fault: all of them wait.
+            self._roll_back(TransactionAborted(str(error)))
         self._tend()
 
     # ------------------------------------------------------------------ tasks on their way to running
@@ -403,6 +406,8 @@ class StreamThread:
             self._commit(list(self.tasks.values()))
         except KafkaError as error:
             self._roll_back(error)
+        except RegistryUnavailable as error:
+            self._roll_back(TransactionAborted(str(error)))
         self._give_up(tokens)
 
     def _lost(self, tokens: Tokens) -> None:

@@ -1,0 +1,1 @@
+"""What each customer has ordered so far: a stream application."""
