@@ -82,11 +82,11 @@ def database(request: pytest.FixtureRequest, fault: Fault) -> Iterator[Postgres 
 @pytest.mark.parametrize(("fault", "guarantee", "order"), CELLS)
 def test_nothing_is_lost_nothing_comes_twice_and_keys_keep_their_order(
     killable_broker: Broker,
+    broker_kind: str,
     registry: EmbeddedRegistry,
     database: Postgres | None,
     topic_name: str,
     tmp_path: Path,
-    request: pytest.FixtureRequest,
     fault: Fault,
     guarantee: str,
     order: str,
@@ -147,10 +147,8 @@ def test_nothing_is_lost_nothing_comes_twice_and_keys_keep_their_order(
     stored = Findings(effects.written(setup.database), dict(given.numbers)) if setup.database else None
     dead = sum(Admin(settings.kafka).end_offsets([f"{setup.source}-dlq"]).values())
     if LONG:
-        cell = request.node.callspec.id
         figures = _figures(sink, stored, given.count, dead, time.monotonic() - began)
-        kind = "embedded" if cell.startswith("embedded") or "-embedded" in cell else "kafka"
-        results.keep(f"{fault.__name__} {guarantee} {order}", kind, figures)
+        results.keep(f"{fault.__name__} {guarantee} {order}", broker_kind, figures)
     assert dead == 0, "a fault of what stands around a service is no record's fault"
     for found in (sink, stored):
         if found is not None:
