@@ -38,7 +38,7 @@ bench: $(VENV)/.dev ## Run the benchmarks; ARGS="demo" for one
 
 soak: $(VENV)/.dev ## Break everything around services ROUNDS times, kill the broker KILLS times, cut its power POWER_CUTS times, damage its files: nothing may be lost or doubled
 	OTTLA_KILLS=$(KILLS) $(BIN)/pytest --timeout 7200 tests/contracts/test_kill.py \
-		tests/contracts/test_transactional_kill.py $(ARGS)
+		tests/contracts/test_transactional_kill.py tests/contracts/test_transactional_kill_java.py $(ARGS)
 	OTTLA_ROUNDS=$(ROUNDS) $(BIN)/pytest --timeout 7200 tests/faults/matrix $(ARGS)
 	OTTLA_POWER_CUTS=$(POWER_CUTS) $(BIN)/pytest --timeout 7200 tests/faults/test_power_cuts.py \
 		tests/faults/test_transaction_power_cuts.py $(ARGS)
