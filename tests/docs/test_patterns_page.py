@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from ottla import RequestTimeout
+from ottla import Admin, RequestTimeout
 from ottla.kafka.reader import read_topic
 from tests.listeners.harness import eventually
 
@@ -51,6 +51,7 @@ async def test_the_service_on_the_page_books_answers_and_schedules(page: ModuleT
         await page.remind(app)
         settings = app.settings.kafka
         topic = settings.named("bookings")
+        await eventually(lambda: topic in Admin(settings).topics(), what="the topic of bookings")
         await eventually(lambda: len(list(read_topic(settings, topic))) == 1, what="the event of the booking")
 
 
