@@ -42,12 +42,13 @@ MAY_IMPORT = {
         "app", "broker", "deadletters", "errors", "events", "kafka", "listeners", "processes", "registry", "serde",
         "settings", "streams",
     },
+    "app_listening": {"listeners"},
     "app_patterns": {
         "errors", "events", "kafka", "listeners", "observability", "patterns", "registry", "serde", "settings",
     },
     "app": {
-        "app_patterns", "errors", "events", "kafka", "listeners", "middleware", "observability", "patterns",
-        "registry", "serde", "settings",
+        "app_listening", "app_patterns", "errors", "events", "kafka", "listeners", "middleware", "observability",
+        "patterns", "registry", "serde", "settings",
     },
     "producer": {"errors", "events", "kafka", "listeners", "observability", "registry", "serde", "settings"},
     "cli": {

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
+from ottla.app_listening import AppListening
 from ottla.app_patterns import AppPatterns, make_serializer
 from ottla.errors import (
     BrokerUnavailable,
@@ -60,7 +61,7 @@ WAIT_S = 1.0
 """Between two looks for a broker or a registry that is not there yet."""
 
 
-class App(AppPatterns):
+class App(AppPatterns, AppListening):
     """One service: its handlers, its publishing, its health.
 
     Nothing happens until the app is started, by `async with app.running()`, as the `lifespan` of a web application, or
@@ -450,6 +451,7 @@ class App(AppPatterns):
                     observer=self.metrics,
                     conditions=self.health,
                     log=self._log,
+                    control=self.consumer,
                     companion=companion_for(settings, tracing),
                 )
             except ConfigurationError:

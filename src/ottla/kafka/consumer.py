@@ -44,6 +44,7 @@ def group_consumer(
         # Where a partition ends, no record tells: the markers of transactions lie behind the last one.
         enable_partition_eof=True,
         **_membership(settings, listener),
+        group_instance_id=listener.instance_id,
         max_poll_interval_ms=int(max(listener.max_poll_interval_s, listener.session_timeout_s) * 1000),
         fetch_min_bytes=listener.fetch_min_bytes,
         fetch_wait_max_ms=int(listener.fetch_wait_s * 1000),

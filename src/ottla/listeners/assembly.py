@@ -12,6 +12,7 @@ from ottla.kafka.transactions import TransactionalProducer
 from ottla.listeners.acknowledgement import SyncCommits
 from ottla.listeners.agreement import RetryPlan, exact_topics
 from ottla.listeners.burial import DeadLetters
+from ottla.listeners.control import Control
 from ottla.listeners.declaration import Listener
 from ottla.listeners.dispatch import Dispatcher
 from ottla.listeners.exactly_once import ExactlyOnce
@@ -38,6 +39,7 @@ def make_runner(
     observer: Observer,
     conditions: Conditions,
     log: logging.Logger,
+    control: Control | None = None,
     companion: Companion | None = None,
 ) -> ListenerRunner:
     """The runner of an app's listeners, to be started on the event loop that runs now.
@@ -101,6 +103,7 @@ def make_runner(
         exactly_once=exactly_once,
         transactional=way(exactly_once.transaction) if exactly_once else None,
         retries=plan,
+        control=control,
         commits=commits,
         companion=companion,
     )

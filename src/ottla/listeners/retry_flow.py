@@ -107,6 +107,20 @@ class RetryFlow:
         self._shelves[place].extendleft((0, message) for message in reversed(messages))
         return True
 
+    def together(self, place: Place) -> list[Place]:
+        """The partitions whose records are handled by what is known of all of them: where the order of keys is kept,
+        those of its retry topics too."""
+        family = self._families.get(place)
+        return [place] if family is None or not self._plan.keeps_order(place[0]) else list(family.members)
+
+    def begin_anew(self, place: Place) -> None:
+        """What was in hand of a partition is given up, and where order is kept of its retry topics' too."""
+        for one in self.together(place):
+            if one in self._shelves:
+                self._shelves[one].clear()
+        if self._plan.keeps_order(place[0]):
+            self._renew(self._families[place])
+
     def take(self, place: Place, messages: list[Message]) -> list[Message]:
         """Records have come from Kafka: gives those to be handled at once. The others lie on the shelf."""
         family = self._families.get(place)

@@ -28,6 +28,7 @@ from ottla.listeners.acknowledgement import SyncCommits
 from ottla.listeners.agreement import RetryPlan, exact_topics, order_of
 from ottla.listeners.async_lanes import AsyncLanes
 from ottla.listeners.async_partition import AsyncPartition
+from ottla.listeners.control import Control, PartitionsHook, Target
 from ottla.listeners.declaration import Listener
 from ottla.listeners.exactly_once import FEED, WINDOW, ExactlyOnce, feed, read_committed
 from ottla.listeners.flow import steer
@@ -36,6 +37,7 @@ from ottla.listeners.partition import Partition
 from ottla.listeners.rebuild import find_parked
 from ottla.listeners.record import RecordProcessor
 from ottla.listeners.retry_flow import RetryFlow
+from ottla.listeners.seeking import seek
 from ottla.listeners.standing import Standing, Standings
 from ottla.listeners.sync_lanes import SyncLanes
 from ottla.listeners.sync_partition import SyncPartition
@@ -68,6 +70,7 @@ class ListenerRunner:
         transactional: The way of their records.
         retries: Which topics have retry topics.
         commits: Commits for handlers that want it before the next record.
+        control: What it can be told while it runs.
 
     Raises:
         ConfigurationError: The handlers of a topic want it in different orders.
@@ -87,6 +90,7 @@ class ListenerRunner:
         transactional: RecordProcessor | None = None,
         retries: RetryPlan | None = None,
         commits: SyncCommits | None = None,
+        control: Control | None = None,
         companion: Companion | None = None,
     ) -> None:
         self._service = service
@@ -106,6 +110,8 @@ class ListenerRunner:
         self._transactional = transactional
         self._exact_topics = set(exact_topics(listeners))
         self._companion = companion
+        self._control = control or Control()
+        self._control.begin(settings.kafka.named, retries.levels if retries is not None else {})
         self._commits = commits or SyncCommits(conditions)
         # Handlers that commit for themselves do: two who commit the same could overtake each other.
         self._own_commits = {topic for one in listeners if one.ack in ("record", "batch") for topic in one.topics}
@@ -178,6 +184,7 @@ class ListenerRunner:
                 self._log.error(
                     "no broker answered the last commit; left without it, what was not committed is delivered again"
                 )
+        self._control.end()
         self._processor.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -204,6 +211,7 @@ class ListenerRunner:
                 self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
             )
             while not self._stop.is_set():
+                self._control.serve(self._seek)
                 self._poll()
                 self._feed_due()
                 steer(self._consumer, self._workers, self._buffered_max, self._held)
@@ -280,7 +288,24 @@ class ListenerRunner:
                 self._feed(place, messages)
 
     def _held(self, place: Place) -> bool:
-        return self._retries is not None and self._retries.holds(place)
+        return self._control.holds(place) or (self._retries is not None and self._retries.holds(place))
+
+    def _seek(self, place: Place, to: Target) -> int:
+        return seek(
+            place,
+            to,
+            consumer=self._consumer,
+            workers=self._workers,
+            again=self._again,
+            drain_s=self._limits.drain_timeout_s,
+            exactly_once=self._exactly_once,
+            retries=self._retries,
+        )
+
+    def _tell(self, hooks: list[PartitionsHook], partitions: list[Any]) -> None:
+        if hooks and self._loop is not None:
+            places = [(one.topic, one.partition) for one in partitions]
+            self._control.tell(hooks, places, self._loop, self._limits.drain_timeout_s, self._log)
 
     def _buffered_max(self, topic: str) -> int:
         limit = self._limits.buffered_records_max
@@ -307,7 +332,7 @@ class ListenerRunner:
         for place in self._workers:
             _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
             ends[place] = max(0, end)
-        resting = {place for place in self._workers if self._retries is not None and self._retries.holds(place)}
+        resting = {place for place in self._workers if self._held(place)}
         self._standings.note(self._workers, ends, resting)
 
     def _look_for_broker(self) -> None:
@@ -356,6 +381,7 @@ class ListenerRunner:
             incremental_assign(consumer, self._settings.kafka, partitions)
         if partitions:
             self._log.info("assigned %s", _places(partitions))
+        self._tell(self._control.assigned_hooks, given)
         self._conditions.clear_condition("group")
         self.unassigned_at = None
 
@@ -384,17 +410,18 @@ class ListenerRunner:
             )
 
     def _revoked(self, consumer: Any, partitions: list[Any]) -> None:
-        partitions = self._with_retries(partitions)
+        given, partitions = partitions, self._with_retries(partitions)
         if partitions:
             self._log.info("giving back %s", _places(partitions))
         self._release([(one.topic, one.partition) for one in partitions])
+        self._tell(self._control.revoked_hooks, given)
         self._note_unassigned()
         if self._retries is not None:
             incremental_unassign(consumer, self._settings.kafka, partitions)
 
     def _lost(self, consumer: Any, partitions: list[Any]) -> None:
         """Another member may have these already: nothing of them may be committed."""
-        partitions = self._with_retries(partitions)
+        given, partitions = partitions, self._with_retries(partitions)
         self._log.warning(
             "lost %s; records in hand there will be handled again by their new owner", _places(partitions)
         )
@@ -407,6 +434,7 @@ class ListenerRunner:
         if self._exactly_once is not None:
             self._exactly_once.lost(gone, self._workers, self._again)
         self._commit_settled(places)
+        self._tell(self._control.revoked_hooks, given)
         self._note_unassigned()
         if self._retries is not None:
             incremental_unassign(consumer, self._settings.kafka, partitions)

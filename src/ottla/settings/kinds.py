@@ -149,6 +149,9 @@ class ListenerSettings(Section, frozen=True, kw_only=True):
         batch_records: Records asked of the client library at once.
         buffered_records_max: Records waiting per partition before that partition is paused.
         drain_timeout_s: How long a revoke or a shutdown waits for records in hand.
+        instance_id: Makes this process a static member of its group (KIP-345): one that comes back under the same id
+            within the session timeout has its partitions again, and nobody else was disturbed. Each process needs one
+            of its own.
         session_timeout_s: The group declares a silent member dead after this long.
         max_poll_interval_s: ... and one whose consumer thread hangs after this long. Slow handlers do not count:
             the consumer thread goes on polling while they work.
@@ -165,6 +168,7 @@ class ListenerSettings(Section, frozen=True, kw_only=True):
     batch_records: Count = 1000
     buffered_records_max: Count = 2000
     drain_timeout_s: Seconds = 10.0
+    instance_id: str | None = None
     session_timeout_s: Positive = 45.0
     max_poll_interval_s: Positive = 300.0
     sync_threads: Count | None = None
