@@ -66,7 +66,7 @@ def test_every_metric_is_described() -> None:
 
     metrics = Metrics("shop")
     metrics.watch_lag(dict)
-    page = (ROOT / "docs/listeners.md").read_text("utf-8")
+    page = (ROOT / "docs/observability.md").read_text("utf-8")
     named = {family.name for family in metrics.registry.collect() if family.name.startswith("ottla_")}
     tails = {name.removeprefix("ottla_").removeprefix("records_") for name in named}
     assert [tail for tail in sorted(tails) if tail not in page] == []
