@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from ottla.events import derived_event_id, new_event_id
+from ottla.events.ids import new_event_ids
 
 
 def test_new_ids_are_unique_uuids_of_version_7() -> None:
@@ -36,3 +37,12 @@ def test_derived_ids_differ_where_any_part_differs() -> None:
 
 def test_any_text_can_be_a_cause() -> None:
     assert derived_event_id("grün \ud800 \0")
+
+
+def test_many_ids_at_once_are_as_good_as_single_ones() -> None:
+    ids = list(new_event_ids(1000))
+    assert len(set(ids)) == 1000
+    for one in ids:
+        parsed = uuid.UUID(one)
+        assert str(parsed) == one
+        assert (parsed.version, parsed.variant) == (7, uuid.RFC_4122)

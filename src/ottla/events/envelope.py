@@ -64,6 +64,11 @@ def envelope_headers(env: Envelope, content_type: bytes = b"application/avro") -
     return headers
 
 
+def time_now() -> bytes:
+    """The time of an envelope that is written now."""
+    return _quoted_time(datetime.now(UTC))[1:-1]
+
+
 class EnvelopeWriter:
     """Writes the headers of new events of one type from one source: what is the same for all of them is encoded once.
 
@@ -80,14 +85,16 @@ class EnvelopeWriter:
         self._source = ("ce_source", source.encode())
         self._content_type = ("content-type", content_type)
 
-    def headers(self, event_id: str, correlation_id: str, causation_id: str | None) -> list[tuple[str, bytes | None]]:
-        """As `envelope_headers` gives them for an event that is published now."""
+    def headers(
+        self, event_id: str, correlation_id: str, causation_id: str | None, time: bytes | None = None
+    ) -> list[tuple[str, bytes | None]]:
+        """As `envelope_headers` gives them for an event that is published now, or at `time`, as `time_now` gives it."""
         headers: list[tuple[str, bytes | None]] = [
             _SPEC_VERSION,
             ("ce_id", event_id.encode()),
             self._type,
             self._source,
-            ("ce_time", _quoted_time(datetime.now(UTC))[1:-1]),
+            ("ce_time", time or time_now()),
             self._content_type,
             ("ce_correlationid", correlation_id.encode()),
         ]

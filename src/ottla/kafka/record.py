@@ -22,7 +22,7 @@ class Message(Protocol):
     def timestamp(self) -> tuple[int, int]: ...
 
 
-class RecordMetadata(msgspec.Struct, frozen=True):
+class RecordMetadata(msgspec.Struct, frozen=True, gc=False):
     """Where an acknowledged record lies. `timestamp_ms` is milliseconds since the epoch, -1 if the broker gave none."""
 
     topic: str

@@ -9,6 +9,7 @@ from ottla.events import EventType, derived_event_id, event_type
 from ottla.events.envelope import EnvelopeWriter
 from ottla.kafka.topics import ServiceTopics
 from ottla.listeners.context import Context
+from ottla.serde.formats import Encoder
 from ottla.serde.serializer import Serializer
 
 
@@ -44,7 +45,7 @@ class Outputs:
     def __init__(self, serializer: Serializer, topics: ServiceTopics, service: str) -> None:
         self._serializer = serializer
         self._topics = topics
-        self._makers: dict[type, _Maker] = {}
+        self._makers: dict[type, Maker] = {}
         self._service = service
 
     def topic_of(self, cls: type) -> str:
@@ -92,44 +93,61 @@ class Outputs:
         key: bytes | None = None,
         headers: list[tuple[str, bytes | None]] | None = None,
     ) -> Outgoing:
-        maker = self._makers.get(type(event)) or self._introduce(event)
-        outgoing = maker.make(event, event_id, correlation_id, causation_id)
+        outgoing = self.maker(event).make(event, event_id, correlation_id, causation_id)
         if key is not None:
             outgoing.key = key
         if headers:
             outgoing.headers += headers
         return outgoing
 
-    def _introduce(self, event: Any) -> _Maker:
-        """Asks for the topic and the schema of an event's class."""
+    def maker(self, event: Any) -> Maker:
+        """What makes records of an event's class. Blocks for its topic and its schema's id where `knows` says no.
+
+        Raises:
+            EventDefinitionError, RegistryUnavailable, RegistryRejected, BrokerUnavailable, KafkaError: As `prepare`.
+        """
+        return self._makers.get(type(event)) or self._introduce(event)
+
+    def _introduce(self, event: Any) -> Maker:
         kind = event_type(event)
         topic = self._topics.named(kind.topic)
         self._topics.ensure([topic])
-        self._serializer.prepare(kind.cls, topic)
+        prefix, encode = self._serializer.prepare(kind.cls, topic)
         writer = EnvelopeWriter(kind.name, f"/{self._service}", self._serializer.content_type(kind.cls))
-        maker = _Maker(kind, topic, self._serializer, writer)
+        maker = Maker(kind, topic, prefix, encode, writer)
         self._makers[kind.cls] = maker
         return maker
 
 
-class _Maker:
-    """Makes records of the events of one class."""
+class Maker:
+    """Makes records of the events of one class.
 
-    __slots__ = ("_encode", "_headers", "_key_of", "name", "topic")
+    Attributes:
+        name, topic: Of the event type.
+        key: Gives an event's key.
+        headers: Gives the headers of a new event, by its id, correlation id and causation id.
+    """
 
-    def __init__(self, kind: EventType, topic: str, serializer: Serializer, writer: EnvelopeWriter) -> None:
+    __slots__ = ("_encode", "_prefix", "headers", "key", "name", "topic")
+
+    def __init__(self, kind: EventType, topic: str, prefix: bytes, encode: Encoder, writer: EnvelopeWriter) -> None:
         self.name = kind.name
         self.topic = topic
-        self._key_of = kind.key_of
-        self._encode = serializer.encode
-        self._headers = writer.headers
+        self.key = kind.key_of
+        self.headers = writer.headers
+        self._prefix = prefix
+        self._encode = encode
+
+    def value(self, event: Any) -> bytes:
+        """An event's bytes. Raises EncodeError."""
+        return self._encode(event, self._prefix)
 
     def make(self, event: Any, event_id: str, correlation_id: str, causation_id: str | None) -> Outgoing:
         return Outgoing(
             self.topic,
-            self._key_of(event),
-            self._encode(event, self.topic),
-            self._headers(event_id, correlation_id, causation_id),
+            self.key(event),
+            self._encode(event, self._prefix),
+            self.headers(event_id, correlation_id, causation_id),
         )
 
 

@@ -8,22 +8,22 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from ottla.errors import KafkaError, PublishError, TransactionAborted
 from ottla.events import new_event_id
+from ottla.events.envelope import time_now
+from ottla.events.ids import new_event_ids
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import Headers, RecordMetadata
 from ottla.kafka.transactions import TransactionalProducer
 from ottla.listeners.hooks import Observer
-from ottla.listeners.outputs import Outgoing, Outputs
+from ottla.listeners.outputs import Maker, Outgoing, Outputs
 
 FULL_BUFFER_WAIT_S = 0.005
 
 TURN = 500
 """Events of one call that are handed over before others on the event loop have a turn."""
-
-T = TypeVar("T")
 
 Failed = Callable[[Any, PublishError], None]
 """Called on the producer's thread with the event and the error; it must be quick and must not raise."""
@@ -69,14 +69,26 @@ class Publisher:
         self._observer.published(outgoing.topic)
         return metadata
 
-    async def publish_many(self, events: Iterable[Any], **envelope: Any) -> list[RecordMetadata]:
+    async def publish_many(
+        self, events: Iterable[Any], *, correlation_id: str | None = None, causation_id: str | None = None
+    ) -> list[RecordMetadata]:
         """Sends events and waits for all acknowledgements. See App.publish_many."""
-        prepared = []
-        async for event in _in_turns(events):
-            prepared.append(await self.prepare(event, **envelope))
-        metadata: list[RecordMetadata | None] = [None] * len(prepared)
+        # Lists of bytes, and the headers only when they are sent: of what is alive meanwhile, next to nothing is of
+        # interest to the garbage collector, whose rounds would cost more than the events otherwise.
+        makers: list[Maker] = []
+        keys: list[bytes | None] = []
+        values: list[bytes] = []
+        for number, event in enumerate(events, 1):
+            known = self._outputs.knows(event)
+            maker = self._outputs.maker(event) if known else await asyncio.to_thread(self._outputs.maker, event)
+            makers.append(maker)
+            keys.append(maker.key(event))
+            values.append(maker.value(event))
+            if number % TURN == 0:
+                await asyncio.sleep(0)
+        metadata: list[RecordMetadata | None] = [None] * len(values)
         refusals: list[str] = []
-        loop, done, left = asyncio.get_running_loop(), asyncio.Event(), len(prepared)
+        loop, done, left = asyncio.get_running_loop(), asyncio.Event(), len(values)
 
         def delivered(number: int, error: Any, message: Any) -> None:
             nonlocal left
@@ -91,22 +103,27 @@ class Publisher:
 
         deadline = loop.time() + self._timeout_s
         try:
-            number = 0
-            async for outgoing in _in_turns(prepared):
-                await self._hand_over(outgoing, deadline, partial(delivered, number))
-                number += 1
-            if prepared:
+            for first in range(0, len(values), TURN):
+                now, turn = time_now(), range(first, min(first + TURN, len(values)))
+                for number, identity in zip(turn, new_event_ids(len(turn)), strict=True):
+                    maker, report = makers[number], partial(delivered, number)
+                    headers = maker.headers(identity, correlation_id or identity, causation_id, now)
+                    topic, key, value = maker.topic, keys[number], values[number]
+                    if not self._producer.try_send(topic, value, key=key, headers=headers, on_delivery=report):
+                        await self._hand_over(Outgoing(topic, key, value, headers), deadline, report)
+                await asyncio.sleep(0)
+            if values:
                 await asyncio.wait_for(done.wait(), deadline - loop.time())
         except TimeoutError:
             raise PublishError(
-                f"{left} of {len(prepared)} events were not acknowledged within {self._timeout_s:g} s "
+                f"{left} of {len(values)} events were not acknowledged within {self._timeout_s:g} s "
                 f"(kafka.publish_timeout_s). They may still arrive."
             ) from None
         finally:
             for topic, count in Counter(one.topic for one in metadata if one is not None).items():
                 self._observer.published(topic, count)
         if refusals:
-            raise PublishError(f"{len(refusals)} of {len(prepared)} events were refused: {refusals[0]}")
+            raise PublishError(f"{len(refusals)} of {len(values)} events were refused: {refusals[0]}")
         return [one for one in metadata if one is not None]
 
     async def send(self, event: Any, *, on_error: Failed | None = None, **envelope: Any) -> None:
@@ -167,7 +184,14 @@ class Publisher:
             self._transactional.close()
             self._transactional = None
 
-    async def prepare(
+    async def prepare(self, event: Any, **envelope: Any) -> Outgoing:
+        """Makes a record of an event; `envelope` is as `_make` takes it."""
+        if self._outputs.knows(event):
+            return self._make(event, **envelope)
+        # The first of a class asks for its topic and its schema's id.
+        return await asyncio.to_thread(self._make, event, **envelope)
+
+    def _make(
         self,
         event: Any,
         *,
@@ -177,10 +201,8 @@ class Publisher:
         correlation_id: str | None = None,
         causation_id: str | None = None,
     ) -> Outgoing:
-        """Makes a record of an event."""
         identity = event_id or new_event_id()
-        make = partial(
-            self._outputs.prepare_one,
+        return self._outputs.prepare_one(
             event,
             event_id=identity,
             correlation_id=correlation_id or identity,
@@ -188,29 +210,22 @@ class Publisher:
             key=key,
             headers=headers,
         )
-        # The first of a class asks for its topic and its schema's id.
-        return make() if self._outputs.knows(event) else await asyncio.to_thread(make)
+
+    def _try_send(self, outgoing: Outgoing, delivered: Callable[[Any, Any], None]) -> bool:
+        return self._producer.try_send(
+            outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers, on_delivery=delivered
+        )
 
     async def _hand_over(self, outgoing: Outgoing, deadline: float, delivered: Callable[[Any, Any], None]) -> None:
         """Waits while the producer's buffer is full: that is the backpressure."""
         loop = asyncio.get_running_loop()
-        while not self._producer.try_send(
-            outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers, on_delivery=delivered
-        ):
+        while not self._try_send(outgoing, delivered):
             if loop.time() > deadline:
                 raise PublishError(
                     f"topic {outgoing.topic}: the buffer has been full for {self._timeout_s:g} s, no broker takes "
                     f"anything. The record was not sent."
                 )
             await asyncio.sleep(FULL_BUFFER_WAIT_S)
-
-
-async def _in_turns(things: Iterable[T]) -> AsyncIterator[T]:
-    """One after the other, and everybody else on the event loop now and then."""
-    for number, one in enumerate(things, 1):
-        yield one
-        if number % TURN == 0:
-            await asyncio.sleep(0)
 
 
 async def _to_its_end(step: Callable[[], None]) -> None:
