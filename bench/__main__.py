@@ -16,6 +16,7 @@ BENCHES = {
     "listener": "Ottla's listeners beside a bare client loop: sync, async, batches, exactly once, handlers that wait",
     "peers": "the same orders read by FastStream, Quix Streams, Faust, spring-kafka and Ottla, on both brokers",
     "publish": "typed events published beside a bare producer that is handed finished records",
+    "recovery": "a stream application killed with -9: time until it processes again, changelog records read meanwhile",
     "serde": "Avro codecs side by side: microseconds per message, and ratios to fastavro, confluent, msgspec JSON",
     "startup": "what a user waits for: import, `ottla --help`, size of a base install, the broker's first answer",
 }

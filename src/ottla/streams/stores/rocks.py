@@ -38,7 +38,8 @@ class RocksMemory:
     def __init__(self, cache_bytes: int) -> None:
         rocksdict = _library()
         self.cache = rocksdict.Cache(cache_bytes)
-        self.write_buffer_bytes = max(1 << 20, min(16 << 20, cache_bytes // 4))
+        # What is in it when a process dies is read again, from RocksDB's own log, by the next one.
+        self.write_buffer_bytes = max(1 << 20, min(8 << 20, cache_bytes // 8))
 
 
 class RocksStore(CommittedStore):
