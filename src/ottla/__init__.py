@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from ottla.kafka.record import Record as Record
     from ottla.kafka.record import RecordMetadata as RecordMetadata
     from ottla.listeners.context import Context as Context
+    from ottla.listeners.injection import Depends as Depends
+    from ottla.listeners.injection import Header as Header
+    from ottla.listeners.injection import Key as Key
     from ottla.listeners.order import Order as Order
     from ottla.listeners.order import per_key as per_key
     from ottla.listeners.order import per_partition as per_partition
@@ -81,6 +84,9 @@ _HOMES = {
     # services
     "App": "app",
     "Context": "listeners.context",
+    "Depends": "listeners.injection",
+    "Header": "listeners.injection",
+    "Key": "listeners.injection",
     "Producer": "producer",
     "configure_logging": "observability.logs",
     "Order": "listeners.order",

@@ -166,7 +166,8 @@ class App(AppPatterns, AppListening):
     ) -> Callable[[Function], Function]:
         """Declares a handler for events.
 
-        The handler takes the event and, if it likes, a Context. Plain functions run in threads, async ones on the event
+        The handler takes the event and, if it likes, a Context and what is Annotated with `Key()`, `Header(name)` or
+        `Depends(function)` (`ottla.listeners.injection`). Plain functions run in threads, async ones on the event
         loop; both in the order of their partition. Events it returns (or yields) are published; the record is committed
         when they are acknowledged.
 
@@ -207,6 +208,7 @@ class App(AppPatterns, AppListening):
                 exactly_once=exactly_once,
                 ack=ack,
                 filter=filter,
+                overrides=self.dependency_overrides,
             )
             self._declared.append(around(listener, (*self._middleware, *within)))
             return function
@@ -236,6 +238,7 @@ class App(AppPatterns, AppListening):
         event_id: str | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
+        topic: str | None = None,
     ) -> RecordMetadata:
         """Publishes an event and waits until Kafka has acknowledged it.
 
@@ -246,6 +249,7 @@ class App(AppPatterns, AppListening):
             event_id: Repeat the id when you repeat the publish, and consumers can tell. None makes a new one.
             correlation_id: None starts a new correlation with this event.
             causation_id: The id of the event that led to this one.
+            topic: Another topic than the one its class says.
 
         Raises:
             PublishError: Not acknowledged in `kafka.publish_timeout_s`; it may still arrive.
@@ -260,6 +264,7 @@ class App(AppPatterns, AppListening):
             event_id=event_id,
             correlation_id=correlation_id,
             causation_id=causation_id,
+            topic=topic,
         )
 
     async def publish_many(
@@ -288,6 +293,7 @@ class App(AppPatterns, AppListening):
         event_id: str | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
+        topic: str | None = None,
         on_error: Failed | None = None,
     ) -> None:
         """Hands an event over without waiting for its acknowledgement; waits only while the buffer is full.
@@ -306,6 +312,7 @@ class App(AppPatterns, AppListening):
             event_id=event_id,
             correlation_id=correlation_id,
             causation_id=causation_id,
+            topic=topic,
             on_error=on_error,
         )
 

@@ -19,6 +19,11 @@ class AppListening:
         """Pauses, resumes and seeks while the app runs."""
         return Control()
 
+    @cached_property
+    def dependency_overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:
+        """What stands in for the dependencies of handlers, in tests: `app.dependency_overrides[database] = fake`."""
+        return {}
+
     def on_assigned(self, hook: Function) -> Function:
         """Runs `hook(partitions)`, plain or async, before the first record of partitions that have come to this member;
         they are (topic, partition) pairs."""

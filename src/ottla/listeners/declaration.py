@@ -13,6 +13,7 @@ from ottla.events import EventType, event_type
 from ottla.events.declaration import declared_event
 from ottla.listeners.acknowledgement import Ack, check_ack
 from ottla.listeners.context import Context
+from ottla.listeners.injection import Injector, Overrides, wants_injection
 from ottla.listeners.order import Order, per_partition
 from ottla.listeners.retry import Retry
 
@@ -71,6 +72,7 @@ def declare(
     exactly_once: bool = False,
     ack: Ack = "auto",
     filter: Filter | None = None,
+    overrides: Overrides | None = None,
 ) -> Listener:
     """Reads a handler's signature once.
 
@@ -85,6 +87,7 @@ def declare(
         exactly_once: Whether outputs and offsets are committed in one Kafka transaction.
         ack: When a record counts as handled.
         filter: `f(event)` or `f(event, ctx)`, plain.
+        overrides: What stands in for dependencies; asked at each call.
 
     Raises:
         ConfigurationError: The signature cannot be served; the message says which parameter.
@@ -99,7 +102,6 @@ def declare(
             f"Leave one of the two out."
         )
     check_ack(ack, label, batch=batch, exactly_once=exactly_once)
-    context_type: Any = Context if batch == 1 else list[Context]
     parameters = list(inspect.signature(function).parameters.values())
     hints = _hints(function, label)
     if not parameters:
@@ -118,6 +120,32 @@ def declare(
                 f"handler {label} listens to {cls.__qualname__}, but its parameter {first.name!r} is annotated with "
                 f"{' | '.join(member.__qualname__ for member in declared)}"
             )
+    if wants_injection(function, label):
+        injector = Injector(
+            function, f"handler {label}", tuple(wanted), batch > 1, {} if overrides is None else overrides
+        )
+        call, is_async = (injector.call_async if injector.is_async else injector.call), injector.is_async
+    else:
+        call = _simple_call(function, label, rest, hints, list[Context] if batch > 1 else Context)
+        is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    return Listener(
+        name=name or str(getattr(function, "__name__", label)),
+        call=call,
+        events=tuple(event_type(cls) for cls in wanted),
+        is_async=is_async,
+        retry=retry,
+        batch=batch,
+        order=order,
+        exactly_once=exactly_once,
+        ack=ack,
+        filter=None if filter is None else _filter(filter, label),
+    )
+
+
+def _simple_call(
+    function: Handler, label: str, rest: list[inspect.Parameter], hints: dict[str, Any], context_type: Any
+) -> Handler:
+    """The call of a handler that takes the event and at most its Context: the usual case, and the quick one."""
     context: inspect.Parameter | None = None
     # A parameter that says it is the context leaves nothing for another that does not say what it is.
     said = any(hints.get(parameter.name) == context_type for parameter in rest)
@@ -127,22 +155,12 @@ def declare(
         if context or (hints.get(parameter.name) != context_type and (said or parameter.name in hints)):
             raise ConfigurationError(
                 f"handler {label}: nothing can be given for parameter {parameter.name!r}; "
-                f"a handler takes the event and, if it likes, a Context (a batch handler, lists of them)"
+                f"a handler takes the event and, if it likes, a Context (a batch handler, lists of them), and what is "
+                f"Annotated with Key(), Header(name) or Depends(function)"
             )
         context = parameter
     positional = context is not None and context is rest[0] and context.kind is not inspect.Parameter.KEYWORD_ONLY
-    return Listener(
-        name=name or str(getattr(function, "__name__", label)),
-        call=_adapt(function, context.name if context else None, positional),
-        events=tuple(event_type(cls) for cls in wanted),
-        is_async=inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function),
-        retry=retry,
-        batch=batch,
-        order=order,
-        exactly_once=exactly_once,
-        ack=ack,
-        filter=None if filter is None else _filter(filter, label),
-    )
+    return _adapt(function, context.name if context else None, positional)
 
 
 def _filter(function: Filter, label: str) -> Filter:
