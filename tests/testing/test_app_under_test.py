@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 
@@ -13,6 +15,7 @@ from ottla.listeners.retry import RetryTopics
 from ottla.testing.embedded_broker import EmbeddedBroker
 from ottla.testing.faults import Faults
 from ottla.testing.harness import Namespace
+from ottla.testing.harness.namespace import new_prefix
 
 
 @event("orders", key="order_id")
@@ -190,3 +193,10 @@ async def test_no_test_sees_what_another_left(app_under_test: Namespace, number:
         await service.publish(Ordered(f"o-{number}"))
         await service.quiet()
         assert await service.published(Packed) == [Packed(f"o-{number}")]
+
+
+def test_two_processes_choose_different_names() -> None:
+    program = "from ottla.testing.harness.namespace import new_prefix; print(new_prefix())"
+    others = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout for _ in range(2)]
+    assert all(one.startswith("test-") for one in others)
+    assert len({*others, new_prefix(), new_prefix()}) == 4
