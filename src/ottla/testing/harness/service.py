@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Event = TypeVar("Event")
 
 LOOK_S = 0.002
-QUIET_S = 10.0
+QUIET_S = 30.0
 
 
 class ServiceUnderTest:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ottla.deadletters.letter import DeadLetter
 from ottla.kafka.record import Headers, Record, RecordMetadata
+from ottla.testing.harness.service import QUIET_S
 
 if TYPE_CHECKING:
     from ottla.app import App
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Event = TypeVar("Event")
-
-QUIET_S = 10.0
 
 
 class SyncServiceUnderTest:
