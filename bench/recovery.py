@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 from confluent_kafka import Consumer, IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
+from tests.streams.runtime.totals import Setup
 
 from bench.commands import note
 from bench.report import Bar, Report
@@ -26,7 +27,6 @@ from ottla.kafka.admin import Admin
 from ottla.kafka.producer import Producer
 from ottla.settings import KafkaSettings
 from ottla.testing import EmbeddedBroker
-from tests.streams.runtime.totals import Setup
 
 ROOT = Path(__file__).parent.parent
 
