@@ -87,6 +87,7 @@ class Producer:
         event_id: str | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
+        topic: str | None = None,
     ) -> RecordMetadata:
         """Publishes an event and waits until Kafka has acknowledged it.
 
@@ -97,13 +98,14 @@ class Producer:
             event_id: Repeat the id when you repeat the publish, and consumers can tell. None makes a new one.
             correlation_id: None starts a new correlation with this event.
             causation_id: The id of the event that led to this one.
+            topic: Another topic than the one its class says.
 
         Raises:
             PublishError: Refused, or not acknowledged in `kafka.publish_timeout_s`; then it may still arrive.
             RegistryUnavailable, RegistryRejected, BrokerUnavailable: No schema id, or no topic, for it.
             EventDefinitionError, EncodeError: It is not an event, or does not fit its schema.
         """
-        outgoing = self._prepare(event, key, headers, event_id, correlation_id, causation_id)
+        outgoing = self._prepare(event, key, headers, event_id, correlation_id, causation_id, topic)
         return self._acknowledged([outgoing])[0]
 
     def publish_many(
@@ -133,12 +135,13 @@ class Producer:
         event_id: str | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
+        topic: str | None = None,
         on_delivery: Delivered | None = None,
     ) -> None:
         """Hands an event over without waiting for its acknowledgement; waits only while the buffer is full.
 
         Args:
-            event, key, headers, event_id, correlation_id, causation_id: As `publish` takes them.
+            event, key, headers, event_id, correlation_id, causation_id, topic: As `publish` takes them.
             on_delivery: Told how it ended. Without it, a refusal is raised by the next `flush`, or at the end.
 
         Raises:
@@ -153,7 +156,7 @@ class Producer:
                 with self._lock:
                     self._refusals.append(outcome)
 
-        outgoing = self._prepare(event, key, headers, event_id, correlation_id, causation_id)
+        outgoing = self._prepare(event, key, headers, event_id, correlation_id, causation_id, topic)
         self._hand_over(outgoing, time.monotonic() + self._timeout_s, delivered)
 
     def publish_tombstone(self, cls: type, key: str, *, headers: Headers | None = None) -> RecordMetadata:
@@ -291,6 +294,7 @@ class Producer:
         event_id: str | None,
         correlation_id: str | None,
         causation_id: str | None,
+        topic: str | None = None,
     ) -> Outgoing:
         self._require_open()
         identity = event_id or new_event_id()
@@ -301,6 +305,7 @@ class Producer:
             causation_id=causation_id,
             key=key,
             headers=headers,
+            topic=topic,
         )
 
     def _require_open(self) -> None:
@@ -324,6 +329,7 @@ class ScriptTransaction:
         event_id: str | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
+        topic: str | None = None,
     ) -> None:
         """Adds an event. It is acknowledged with the transaction, and has no offset before.
 
@@ -331,7 +337,7 @@ class ScriptTransaction:
             EventDefinitionError, EncodeError, RegistryUnavailable, RegistryRejected: As Producer.publish.
             PublishError: It cannot be sent at all.
         """
-        outgoing = self._producer._prepare(event, key, headers, event_id, correlation_id, causation_id)
+        outgoing = self._producer._prepare(event, key, headers, event_id, correlation_id, causation_id, topic)
         self._transactional.send(outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers)
 
 

@@ -13,6 +13,7 @@ from ottla import App, EncodeError, PublishError
 from ottla.events import read_envelope
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import Record
+from tests.contracts.clients import create_topic
 from tests.listeners.harness import World, eventually, service
 
 TOO_LARGE = "x" * 3_000_000
@@ -166,6 +167,76 @@ async def test_a_full_buffer_holds_the_sender_back(world: World, monkeypatch: py
         room.set()
         await sending
     assert ids(world.records(world.orders)) == ["e-0", "e-1"]
+
+
+async def test_a_buffer_of_a_few_records_never_holds_more_and_loses_none(world: World) -> None:
+    """The client library's own buffer, and a broker that takes its time."""
+    faults = world.broker.faults
+    changed = msgspec.structs.replace
+    properties = {**world.settings.kafka.properties, "queue.buffering.max.messages": 50}
+    kafka = changed(world.settings.kafka, bootstrap_servers=faults.bootstrap_servers, properties=properties)
+    app, most = App(world.group, settings=changed(world.settings, kafka=kafka)), 0
+    async with app.running():
+        await app.publish(world.Ordered("o-0"))
+        with faults.delay("Produce", 0.05):
+            for n in range(1, 500):
+                await app.send(world.Ordered("o-1", n))
+                most = max(most, app.unacknowledged)
+    assert most == 50
+    assert len(world.records(world.orders)) == 500
+
+
+MURMUR2 = {
+    # Apache Kafka's own hash of these keys, with the sign bit off, as its DefaultPartitioner takes it.
+    b"21": -973932308 & 0x7FFFFFFF,
+    b"foobar": -790332482 & 0x7FFFFFFF,
+    b"a-little-bit-long-string": -985981536 & 0x7FFFFFFF,
+    b"a-little-bit-longer-string": -1486304829 & 0x7FFFFFFF,
+    b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971 & 0x7FFFFFFF,
+    b"abc": 479470107,
+}
+
+
+async def test_keys_go_to_the_partitions_that_java_takes(world: World) -> None:
+    create_topic(world.broker, world.orders, partitions=7)
+    app = service(world)
+    async with app.running():
+        for key, number in MURMUR2.items():
+            where = await app.publish(world.Ordered(key.decode()))
+            assert (key, where.partition) == (key, number % 7)
+        async with app.transaction() as transaction:
+            for key in MURMUR2:
+                await transaction.publish(world.Ordered(key.decode()))
+    found = [(one.key, one.partition) for one in world.records(world.orders)]
+    assert sorted(found) == sorted(2 * [(key, number % 7) for key, number in MURMUR2.items()])
+
+
+async def test_headers_and_another_topic_are_given_with_an_event(world: World) -> None:
+    app, elsewhere = service(world), f"{world.orders}-elsewhere"
+    async with app.running():
+        first = await app.publish(world.Ordered("o-1"), headers=[("tenant", b"a")], topic=elsewhere)
+        await app.send(world.Ordered("o-2"), headers=[("tenant", None)], topic=elsewhere)
+        async with app.transaction() as transaction:
+            await transaction.publish(world.Ordered("o-3"), topic=elsewhere)
+        own = await app.publish(world.Ordered("o-4"))
+    assert (first.topic, own.topic) == (elsewhere, world.orders)
+    records = world.records(elsewhere)
+    assert sorted(one.key or b"" for one in records) == [b"o-1", b"o-2", b"o-3"]
+    assert dict(next(one for one in records if one.key == b"o-1").headers)["tenant"] == b"a"
+    assert dict(next(one for one in records if one.key == b"o-2").headers)["tenant"] is None
+
+
+async def test_a_record_whose_acknowledgement_was_lost_is_written_once(world: World) -> None:
+    """Idempotent and acks=all, without being asked for."""
+    faults = world.broker.faults
+    kafka = msgspec.structs.replace(world.settings.kafka, bootstrap_servers=faults.bootstrap_servers)
+    app = App(world.group, settings=msgspec.structs.replace(world.settings, kafka=kafka))
+    async with app.running():
+        await app.publish(world.Ordered("o-0"))
+        lost = faults.drop("Produce", answer=True, times=2)
+        await app.publish_many([world.Ordered("o-1", n) for n in range(100)])
+        assert lost.hits == 2
+    assert len(world.records(world.orders)) == 101
 
 
 async def test_a_buffer_that_stays_full_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

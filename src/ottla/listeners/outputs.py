@@ -46,15 +46,16 @@ class Outputs:
         self._serializer = serializer
         self._topics = topics
         self._makers: dict[type, Maker] = {}
+        self._elsewhere: dict[tuple[type, str], Maker] = {}  # to another topic than the class says
         self._service = service
 
     def topic_of(self, cls: type) -> str:
         """The topic of an event class, as it is called in the cluster."""
         return self._topics.named(event_type(cls).topic)
 
-    def knows(self, event: Any) -> bool:
+    def knows(self, event: Any, topic: str | None = None) -> bool:
         """Whether preparing `event` will not block: the first of its class asks for its topic and its schema's id."""
-        return type(event) in self._makers
+        return type(event) in self._makers if topic is None else (type(event), topic) in self._elsewhere
 
     def prepare(self, events: list[Any], context: Context, handler: str) -> list[Outgoing]:
         """Serialises all of a handler's events before the first is sent, so that one that does not fit fails the
@@ -92,30 +93,37 @@ class Outputs:
         causation_id: str | None,
         key: bytes | None = None,
         headers: list[tuple[str, bytes | None]] | None = None,
+        topic: str | None = None,
     ) -> Outgoing:
-        outgoing = self.maker(event).make(event, event_id, correlation_id, causation_id)
+        outgoing = self.maker(event, topic).make(event, event_id, correlation_id, causation_id)
         if key is not None:
             outgoing.key = key
         if headers:
             outgoing.headers += headers
         return outgoing
 
-    def maker(self, event: Any) -> Maker:
-        """What makes records of an event's class. Blocks for its topic and its schema's id where `knows` says no.
+    def maker(self, event: Any, topic: str | None = None) -> Maker:
+        """What makes records of an event's class, for its own topic or another. Blocks for its topic and its schema's
+        id where `knows` says no.
 
         Raises:
             EventDefinitionError, RegistryUnavailable, RegistryRejected, BrokerUnavailable, KafkaError: As `prepare`.
         """
-        return self._makers.get(type(event)) or self._introduce(event)
+        if topic is None:
+            return self._makers.get(type(event)) or self._introduce(event)
+        return self._elsewhere.get((type(event), topic)) or self._introduce(event, topic)
 
-    def _introduce(self, event: Any) -> Maker:
+    def _introduce(self, event: Any, elsewhere: str | None = None) -> Maker:
         kind = event_type(event)
-        topic = self._topics.named(kind.topic)
+        topic = self._topics.named(kind.topic if elsewhere is None else elsewhere)
         self._topics.ensure([topic])
         prefix, encode = self._serializer.prepare(kind.cls, topic)
         writer = EnvelopeWriter(kind.name, f"/{self._service}", self._serializer.content_type(kind.cls))
         maker = Maker(kind, topic, prefix, encode, writer)
-        self._makers[kind.cls] = maker
+        if elsewhere is None:
+            self._makers[kind.cls] = maker
+        else:
+            self._elsewhere[kind.cls, elsewhere] = maker
         return maker
 
 

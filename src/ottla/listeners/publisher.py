@@ -186,7 +186,7 @@ class Publisher:
 
     async def prepare(self, event: Any, **envelope: Any) -> Outgoing:
         """Makes a record of an event; `envelope` is as `_make` takes it."""
-        if self._outputs.knows(event):
+        if self._outputs.knows(event, envelope.get("topic")):
             return self._make(event, **envelope)
         # The first of a class asks for its topic and its schema's id.
         return await asyncio.to_thread(self._make, event, **envelope)
@@ -200,6 +200,7 @@ class Publisher:
         event_id: str | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
+        topic: str | None = None,
     ) -> Outgoing:
         identity = event_id or new_event_id()
         return self._outputs.prepare_one(
@@ -209,6 +210,7 @@ class Publisher:
             causation_id=causation_id,
             key=key,
             headers=headers,
+            topic=topic,
         )
 
     def _try_send(self, outgoing: Outgoing, delivered: Callable[[Any, Any], None]) -> bool:
@@ -252,7 +254,8 @@ class Transaction:
 
         Args:
             event: An instance of an `@event` class.
-            envelope: `key`, `headers`, `event_id`, `correlation_id`, `causation_id`, as App.publish takes them.
+            envelope: `key`, `headers`, `event_id`, `correlation_id`, `causation_id`, `topic`, as App.publish takes
+                them.
 
         Raises:
             EventDefinitionError, EncodeError, RegistryUnavailable, RegistryRejected: As App.publish.

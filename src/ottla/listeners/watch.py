@@ -30,6 +30,11 @@ ANSWER_S = 4.0
 """... and how long an answer may take."""
 
 
+UNASSIGNED_S = 5.0
+"""A group that shares out its partitions anew is done sooner; a member learns that it was put out only at its next
+heartbeat, and that counts too."""
+
+
 class Moving(Protocol):
     """What the watch wants to know of a runner."""
 
@@ -209,7 +214,8 @@ class Watch:
             yield "watch: consumer", f"the consumer thread has not come round for {silent:.0f} s"
         if runner.commit_asked_at is not None and (silent := now - runner.commit_asked_at) > self._limit:
             yield "watch: commit", f"a commit of offsets has had no answer for {silent:.0f} s"
-        if runner.unassigned_at is not None and (silent := now - runner.unassigned_at) > self._limit:
+        patience = min(self._limit, UNASSIGNED_S)
+        if runner.unassigned_at is not None and (silent := now - runner.unassigned_at) > patience:
             yield from self._of_group(runner, silent)
         standings = runner.positions()
         for place in self._behind_since.keys() - standings.keys():
