@@ -23,7 +23,7 @@ demo: $(VENV)/.user ## Run the shop: broker, registry, five services, real order
 	$(BIN)/ottla demo $(ARGS)
 
 test: $(VENV)/.dev ## Run all tests; on Apache Kafka too where java and mvn are installed
-	@if command -v java >/dev/null && command -v mvn >/dev/null; then { tools/kafka/fetch >/dev/null && $(BIN)/python tools/kafka/archive; } || test -z "$$CI"; tools/apicurio/fetch >/dev/null || true; fi
+	@if command -v java >/dev/null && command -v mvn >/dev/null; then { tools/kafka/fetch >/dev/null && $(BIN)/python tools/kafka/archive && tools/streams/fetch >/dev/null; } || test -z "$$CI"; tools/apicurio/fetch >/dev/null || true; fi
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and format
@@ -46,6 +46,7 @@ soak: $(VENV)/.dev ## Break everything around services ROUNDS times, kill the br
 	OTTLA_DAMAGES=20 OTTLA_FUZZ=5000 OTTLA_LOG_STATES=2000 OTTLA_TRANSACTION_STATES=1000 $(BIN)/pytest --timeout 7200 \
 		tests/broker/test_damaged_files.py tests/broker/test_log_states.py tests/broker/test_transaction_machine.py $(ARGS)
 	OTTLA_GROUP_EXAMPLES=3000 $(BIN)/pytest --timeout 7200 tests/broker/groups $(ARGS)
+	OTTLA_STUCK_AFTER=8 $(BIN)/pytest --timeout 7200 tests/contracts/test_health.py $(ARGS)
 	OTTLA_FUZZ_TIMES=50 $(BIN)/pytest --timeout 7200 tests/broker/test_fuzz.py $(ARGS)
 
 clean: ## Remove what was made: environment, caches, the demo's data
