@@ -15,10 +15,12 @@ class Fold:
     Attributes:
         fields: The fields of the value it looks at; None if it looks at the whole value.
         plain: Whether the state is the result.
+        several: Whether records of several streams come in, each with the number of its stream.
     """
 
     fields: tuple[str, ...] | None = None
     plain = True
+    several = False
 
     def items(self, batch: Batch) -> Sequence[Any]:
         """What `step` wants of each record."""
@@ -138,6 +140,8 @@ class SummaryFold(Fold):
 
 class CogroupFold(Fold):
     """Several streams into one state: each record says which aggregator is its own. Items are (number, value)."""
+
+    several = True
 
     def __init__(
         self,

@@ -106,6 +106,14 @@ public class KafkaStreamsHarness {
         return Materialized.with(TEXT, TEXT);
     }
 
+    /**
+     * Kafka Streams forgets a window at the very stream time at which it closes: when time jumps, what
+     * EmitStrategy.onWindowClose should give out is gone. Kept for longer, nothing is lost.
+     */
+    static <V> Materialized<String, V, org.apache.kafka.streams.state.WindowStore<org.apache.kafka.common.utils.Bytes, byte[]>> longKept(Serde<V> values) {
+        return Materialized.<String, V, org.apache.kafka.streams.state.WindowStore<org.apache.kafka.common.utils.Bytes, byte[]>>with(TEXT, values).withRetention(ms(1000));
+    }
+
     static String removed(String group, String value) {
         int at = group.indexOf(value);
         return at < 0 ? group : group.substring(0, at) + group.substring(at + value.length());
@@ -168,16 +176,16 @@ public class KafkaStreamsHarness {
         TOPOLOGIES.put("tumbling_count", b -> outWindowed(grouped(b, "left").windowedBy(tumbling()).count()));
         TOPOLOGIES.put("tumbling_reduce", b -> outWindowed(grouped(b, "left").windowedBy(tumbling()).reduce((x, y) -> x + y)));
         TOPOLOGIES.put("tumbling_on_close", b -> outWindowed(grouped(b, "left").windowedBy(tumbling())
-            .emitStrategy(EmitStrategy.onWindowClose()).aggregate(() -> ">", (k, v, s) -> s + v, inWindows())));
+            .emitStrategy(EmitStrategy.onWindowClose()).aggregate(() -> ">", (k, v, s) -> s + v, KafkaStreamsHarness.<String>longKept(TEXT))));
         TOPOLOGIES.put("hopping_aggregate", b -> outWindowed(grouped(b, "left").windowedBy(hopping())
             .aggregate(() -> ">", (k, v, s) -> s + v, inWindows())));
         TOPOLOGIES.put("hopping_on_close", b -> outWindowed(grouped(b, "left").windowedBy(hopping())
-            .emitStrategy(EmitStrategy.onWindowClose()).count()));
+            .emitStrategy(EmitStrategy.onWindowClose()).count(KafkaStreamsHarness.<Long>longKept(Serdes.Long()))));
         TOPOLOGIES.put("sliding_count", b -> outWindowed(grouped(b, "left").windowedBy(sliding()).count()));
         TOPOLOGIES.put("sliding_aggregate", b -> outWindowed(grouped(b, "left").windowedBy(sliding())
             .aggregate(() -> ">", (k, v, s) -> s + v, inWindows())));
         TOPOLOGIES.put("sliding_on_close", b -> outWindowed(grouped(b, "left").windowedBy(sliding())
-            .emitStrategy(EmitStrategy.onWindowClose()).count()));
+            .emitStrategy(EmitStrategy.onWindowClose()).count(KafkaStreamsHarness.<Long>longKept(Serdes.Long()))));
         TOPOLOGIES.put("session_count", b -> outWindowed(grouped(b, "left").windowedBy(session()).count()));
         TOPOLOGIES.put("session_reduce", b -> outWindowed(grouped(b, "left").windowedBy(session()).reduce((x, y) -> x + y)));
         TOPOLOGIES.put("session_aggregate", b -> outWindowed(grouped(b, "left").windowedBy(session())
@@ -212,6 +220,10 @@ public class KafkaStreamsHarness {
         }
         TOPOLOGIES.put("stream_join_rekeyed", b -> out(stream(b, "left").filter((k, v) -> v != null)
             .selectKey((k, v) -> head(v)).join(stream(b, "right"), (x, y) -> x + "+" + y, close, joined)));
+        TOPOLOGIES.put("stream_left_join_rekeyed", b -> out(stream(b, "left")
+            .selectKey((k, v) -> v == null ? null : head(v)).leftJoin(stream(b, "right"), (x, y) -> x + "+" + y, close, joined)));
+        TOPOLOGIES.put("stream_table_left_join_rekeyed", b -> out(stream(b, "left")
+            .selectKey((k, v) -> v == null || a(v) ? null : head(v)).leftJoin(table(b, "right"), (x, y) -> x + "+" + y)));
         TOPOLOGIES.put("stream_table_join", b -> out(stream(b, "left").join(table(b, "right"), (x, y) -> x + "+" + y)));
         TOPOLOGIES.put("stream_table_left_join", b -> out(stream(b, "left").leftJoin(table(b, "right"), (x, y) -> x + "+" + y)));
         TOPOLOGIES.put("stream_versioned_join", b -> out(stream(b, "left").join(versioned(b, "right"), (x, y) -> x + "+" + y)));

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 Input = tuple[str, str | None, str | None, int]
 """Topic, key, value, timestamp."""
 
-SEEDS = (1, 2, 3, 4, 5, 6)
+SEEDS = tuple(range(1, 1 + int(os.environ.get("OTTLA_STREAMS_SEEDS", "2"))))
 RECORDS = 60
 
 

@@ -81,6 +81,14 @@ def head(value: str) -> str:
     return value[0]
 
 
+def head_or_none(key: str, value: str) -> Any:
+    return None if value is None else value[0]
+
+
+def head_unless_a(key: str, value: str) -> Any:
+    return None if value is None or a(value) else value[0]
+
+
 def foreign_key(value: str) -> str | None:
     return None if value.startswith("-") else value[0]
 
@@ -121,9 +129,7 @@ TOPOLOGIES["filter"] = lambda b: out(stream(b, "left").filter(lambda k, v: a(v))
 TOPOLOGIES["filter_not"] = lambda b: out(stream(b, "left").filter_not(lambda k, v: a(v)))
 TOPOLOGIES["map"] = lambda b: out(stream(b, "left").map(lambda k, v: (v, k)))
 TOPOLOGIES["map_values"] = lambda b: out(stream(b, "left").map_values(lambda v: None if v is None else v + v))
-TOPOLOGIES["flat_map"] = lambda b: out(
-    stream(b, "left").flat_map(lambda k, v: [] if v is None else [(k, v), (v, k)])
-)
+TOPOLOGIES["flat_map"] = lambda b: out(stream(b, "left").flat_map(lambda k, v: [] if v is None else [(k, v), (v, k)]))
 TOPOLOGIES["flat_map_values"] = lambda b: out(stream(b, "left").flat_map_values(lambda v: [] if v is None else list(v)))
 TOPOLOGIES["select_key"] = lambda b: out(stream(b, "left").select_key(lambda k, v: v))
 TOPOLOGIES["merge"] = lambda b: out(stream(b, "left").merge(stream(b, "right")))
@@ -134,11 +140,7 @@ TOPOLOGIES["to_chosen"] = lambda b: stream(b, "left").to(lambda record: "out" if
 @topology
 def split_merge(b: StreamsBuilder) -> None:
     parts = (
-        stream(b, "left")
-        .split()
-        .branch(lambda k, v: v is None, "none")
-        .branch(lambda k, v: a(v), "a")
-        .default("rest")
+        stream(b, "left").split().branch(lambda k, v: v is None, "none").branch(lambda k, v: a(v), "a").default("rest")
     )
     out(parts["a"].map_values(lambda v: "A:" + v, value=str).merge(parts["rest"]).merge(parts["none"]))
 
@@ -245,6 +247,12 @@ TOPOLOGIES["stream_join_rekeyed"] = lambda b: out(
     .filter(lambda k, v: v is not None)
     .select_key(lambda k, v: head(v), key=str)
     .join(stream(b, "right"), pair, JOINS[""])
+)
+TOPOLOGIES["stream_left_join_rekeyed"] = lambda b: out(
+    stream(b, "left").select_key(head_or_none, key=str).left_join(stream(b, "right"), pair, JOINS[""])
+)
+TOPOLOGIES["stream_table_left_join_rekeyed"] = lambda b: out(
+    stream(b, "left").select_key(head_unless_a, key=str).left_join(table(b, "right"), pair)
 )
 TOPOLOGIES["stream_table_join"] = lambda b: out(stream(b, "left").join(table(b, "right"), pair))
 TOPOLOGIES["stream_table_left_join"] = lambda b: out(stream(b, "left").left_join(table(b, "right"), pair))

@@ -63,7 +63,9 @@ def join_streams(
     """Two streams, record by record within the window."""
     graph = left_stream.graph
     base = graph.name(left_stream.stem, "outer-join" if outer else "left-join" if left else "join", name)
-    a, b = left_stream.co_partitioned(f"{base}-left"), right_stream.co_partitioned(f"{base}-right")
+    # A record without a key can have no partner, but where its side is outer it comes out alone (KIP-962).
+    a = left_stream.co_partitioned(f"{base}-left-by-key", without_key=left)
+    b = right_stream.co_partitioned(f"{base}-right-by-key", without_key=outer)
     graph.copartitioned.append((f"join {base!r}", a.sources | b.sources))
     key = needed(a.key or b.key, "key", f"join {base!r}")
     stores = []
@@ -95,7 +97,7 @@ def _join_table(
 ) -> KStream[Any, Any]:
     graph = stream.graph
     base = graph.name(stream.stem, "left-join-table" if left else "join-table", name)
-    source = stream.co_partitioned(f"{base}-stream")
+    source = stream.co_partitioned(f"{base}-by-key", without_key=left)
     graph.copartitioned.append((f"join {base!r}", source.sources | table.sources))
     table.table.need_lookup()
     as_of = table.table.as_of()

@@ -22,6 +22,7 @@ from ottla.streams.operators.stateless import (
     Print,
     SelectField,
     SelectKey,
+    WithKey,
 )
 from ottla.streams.processor import Processor
 from ottla.streams.records import Record
@@ -204,11 +205,15 @@ class KStream(Generic[K, V]):
 
         return Branches(self, self.graph.name(self.stem, "split", name))
 
-    def repartition(self, *, partitions: int | None = None, name: str | None = None) -> KStream[K, V]:
+    def repartition(
+        self, *, partitions: int | None = None, without_key: bool = False, name: str | None = None
+    ) -> KStream[K, V]:
         """The same stream through a topic of its own, so that records with the same key are in the same partition.
 
         Args:
             partitions: How many it has; None: as many as the topics the stream stems from.
+            without_key: Whether records without a key go along; as a rule they are left out, for they are in no
+                partition more than in another (as in Kafka Streams).
             name: Of the topic: `<application>-<name>-repartition`.
 
         Raises:
@@ -218,7 +223,11 @@ class KStream(Generic[K, V]):
         key = needed(self.key, "key", f"repartition topic {base!r}")
         value = needed(self.value, "value", f"repartition topic {base!r}")
         topic = self.graph.repartition_topic(base, partitions)
-        self.graph.add(SinkNode(f"{base}-sink", topic, key, value, (self.node,)))
+        parent = self.node
+        if not without_key:
+            parent = f"{base}-keyed"
+            self.graph.operator(parent, "with key", [self.node], WithKey, fields=(), passes_on=True)
+        self.graph.add(SinkNode(f"{base}-sink", topic, key, value, (parent,)))
         self.graph.add(SourceNode(base, (topic,), key, value))
         return KStream(self.graph, base, key, value, frozenset({topic}), self.stem)
 
@@ -231,9 +240,9 @@ class KStream(Generic[K, V]):
         self.graph.add(SourceNode(base, (topic,), key, value))
         return KStream(self.graph, base, key, value, frozenset({topic}), self.stem)
 
-    def co_partitioned(self, stem: str) -> KStream[K, V]:
+    def co_partitioned(self, stem: str, *, without_key: bool = False) -> KStream[K, V]:
         """This stream, repartitioned if its keys have changed since it was read."""
-        return self.repartition(name=stem) if self.rekeyed else self
+        return self.repartition(name=stem, without_key=without_key) if self.rekeyed else self
 
     def to(
         self,

@@ -112,7 +112,7 @@ def window_table(
         owner.remember(draft, window_options, source)
     windowed_key: Serde[Any] = SessionKeySerde(key) if kind == "session" else TimeKeySerde(key, windows.size_ms)  # type: ignore[union-attr]
     table = TableNode(graph, draft, options, windowed_key, state)
-    grace = windows.grace_ms
+    grace = windows.grace_ms + (windows.gap_ms if isinstance(windows, SessionWindows) else 0)
     return KTable(graph, result_node(table, fold, value or state), source.sources, source.stem, grace_ms=grace)
 
 

@@ -22,7 +22,7 @@ from ottla.streams.stores.base import BytesStore
 
 _SUBSCRIPTION = struct.Struct(">Bi16s")
 _RESPONSE = struct.Struct(">?i16s")
-_HELD = struct.Struct(">i16sq")
+_HELD = struct.Struct(">i16s")
 _LENGTH = struct.Struct(">I")
 
 DELETE_QUIETLY, DELETE, ANSWER_ALWAYS, ANSWER_IF_FOUND = range(4)
@@ -116,18 +116,15 @@ class Subscribe(Operator):
         before = None if old is None else self._extractor(old)
         now = None if new is None else self._extractor(new)
         if self._left:
-            messages = [message(before, DELETE)] if before is not None and before != now else []
+            messages = [message(before, DELETE_QUIETLY)] if before is not None and before != now else []
             return [*messages, message(now, ANSWER_ALWAYS)]
-        if before is None and now is None:
-            self.context.drop(self, "null-foreign-key")
-            return []
         if now is None:
-            return [message(before, DELETE)]
-        if before is None:
-            # A row that had no foreign key had no result either.
-            return [message(now, ANSWER_IF_FOUND if old is None else ANSWER_ALWAYS)]
-        messages = [message(before, DELETE_QUIETLY)] if before != now else []
-        return [*messages, message(now, ANSWER_ALWAYS)]
+            self.context.drop(self, "null-foreign-key", new is not None)
+            return [message(before, DELETE)] if before is not None else []
+        if before is None or before == now:
+            # Without a partner now there was none before either, so there is nothing to take back.
+            return [message(now, ANSWER_IF_FOUND)]
+        return [message(before, DELETE_QUIETLY), message(now, ANSWER_ALWAYS)]
 
 
 class Answer(Operator):
@@ -156,7 +153,7 @@ class Answer(Operator):
                 if asked.instruction in (DELETE, DELETE_QUIETLY):
                     self._store.delete(place)
                 else:
-                    self._store.put(place, _HELD.pack(asked.partition, asked.row_hash, stamp))
+                    self._store.put(place, _HELD.pack(asked.partition, asked.row_hash))
                 held = self._lookup(key)
             if asked.instruction == DELETE_QUIETLY or (asked.instruction == ANSWER_IF_FOUND and held is None):
                 continue
@@ -194,10 +191,10 @@ class Publish(Operator):
             place = _place(self._foreign_key.encode(key, self._topic))
             value = None if new is None else self._value.encode(new, self._topic)
             for raw, held in list(self._store.prefix(place)):
-                partition, row_hash, asked_ms = _HELD.unpack(held)
+                partition, row_hash = _HELD.unpack(held)
                 keys.append(raw[len(place) :])
                 answers.append(Response(partition, row_hash, value))
-                stamps.append(max(stamp, asked_ms))
+                stamps.append(stamp)
         self.forward(Batch(keys, answers, stamps))
 
 
@@ -234,6 +231,7 @@ class Resolve(Operator):
     def process(self, batch: Batch) -> None:
         results, batch = applied(self, batch, self._row, batch.keys, batch.whole)
         chosen = [found is not None for found in results]
+        self.context.drop(self, "overtaken", chosen.count(False))
         rows = [found for found in results if found is not None]
         batch = batch.where(chosen)
         if rows:

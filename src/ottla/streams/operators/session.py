@@ -34,7 +34,7 @@ class SessionAggregate(WindowOperator):
         items = self._fold.items(batch)
         late: list[int] = []
         for index, stamp in enumerate(batch.timestamps):
-            close_time = self.observe(stamp) - self._windows.grace_ms - self._windows.gap_ms
+            close_time = self.observe(stamp, items[index]) - self._windows.grace_ms - self._windows.gap_ms
             raw = raw_keys[index]
             assert raw is not None
             try:

@@ -36,8 +36,8 @@ class SlidingAggregate(WindowOperator):
         items = self._fold.items(batch)
         late: list[int] = []
         for index, stamp in enumerate(batch.timestamps):
-            close_time = self.observe(stamp) - self._windows.grace_ms
-            if stamp + 1 + self._windows.difference_ms <= close_time:
+            close_time = self.observe(stamp, items[index]) - self._windows.grace_ms
+            if stamp + 1 + self._windows.difference_ms < close_time:
                 late.append(index)
             else:
                 raw = raw_keys[index]
@@ -61,6 +61,8 @@ class SlidingAggregate(WindowOperator):
         if self._window_options.on_close:
             self.closing().add(start, raw, windowed)
             return
+        if not self._cached:
+            raw += len(self._waiting).to_bytes(4, "big")  # every change comes out
         waiting = self._waiting.get(raw)
         if waiting is None:
             self._waiting[raw] = [windowed, new.value, old, new.timestamp_ms]
@@ -176,7 +178,7 @@ class _Step:
         self._update(0, combined)
 
     def _update(self, start: int, held: Stamped[Any] | None) -> None:
-        if start + self.difference <= self.close_time:
+        if start + self.difference < self.close_time:
             self.owner.context.drop(self.owner, "late")
             return
         value = None if held is None else held.value
@@ -188,6 +190,4 @@ class _Step:
         """The window that begins right after the record, where newer records lie in it already."""
         if exists or right is None or right.timestamp_ms <= self.stamp:
             return
-        start = self.stamp + 1
-        if start + self.difference > self.close_time:
-            self.owner.put(self.raw, self.key, start, None, right)
+        self.owner.put(self.raw, self.key, self.stamp + 1, None, right)

@@ -109,6 +109,17 @@ class SelectField(Operator):
             self.forward(batch.with_keys(keys))
 
 
+class WithKey(Operator):
+    """Leaves out the records that have no key."""
+
+    def process(self, batch: Batch) -> None:
+        if None in batch.keys:
+            chosen = [key is not None for key in batch.keys]
+            self.context.drop(self, "null-key", chosen.count(False))
+            batch = batch.where(chosen)
+        self.forward(batch)
+
+
 class Peek(Operator):
     """Calls a function with every key and value."""
 

@@ -15,6 +15,7 @@ from ottla.streams.stores.base import BytesStore
 from ottla.streams.windows import JoinWindows
 
 _AT = struct.Struct(">q?")
+_NUMBER = 4
 
 
 class JoinPlan:
@@ -82,7 +83,7 @@ class JoinSide(Operator):
 
     def _step(self, batch: Batch, index: int, key: Any, value: Any, stamp: int, out: Joined) -> None:
         raw_key = None if key is None else self._own.key.encode(key, self._own.topic)
-        if raw_key is not None:
+        if raw_key is not None and value is not None:
             self._own.put_raw(raw_key, value, stamp, stamp)
         times = self.context.times
         time = max(times.get(self._plan.clock, NO_TIMESTAMP), stamp)
@@ -94,7 +95,7 @@ class JoinSide(Operator):
             self.context.drop(self, "null-key-or-value")
             return
         if stamp == time and self._alone is not None:
-            self._alone.emit(time, out)
+            self._alone.emit(time, self._ahead, out)
         until = max(0, stamp + self._ahead)
         partners = list(self._other.fetch_range_raw(raw_key, max(0, stamp - self._back), until))
         for at, partner in partners:
@@ -144,47 +145,50 @@ class Joined:
 
 
 class Alone:
-    """Records that wait for a partner, in the order of time; of one time the left side's first.
+    """Records that wait for a partner, in the order of time; of one time the right side's first (as Kafka Streams).
 
-    Layout: timestamp (8), side (1: right), key, a number -> value. The number keeps equal records apart.
+    Layout: timestamp (8), side (1: left), key, a number (4) -> value. The number keeps equal records apart.
     """
 
     def __init__(self, store: BytesStore, plan: JoinPlan, context: TaskContext) -> None:
         self._store = store
         self._plan = plan
-        self._context = context
+        self._times = context.times
+        self._least = f"{plan.clock} least"
 
     def put(self, raw_key: bytes, stamp: int, is_left: bool, value: bytes) -> None:
         """A record begins to wait."""
-        prefix = _key(raw_key, stamp, is_left)
-        number = sum(1 for _ in self._store.prefix(prefix))
-        self._store.put(prefix + number.to_bytes(4, "big"), value)
+        number = len(self._held(raw_key, stamp, is_left))
+        self._store.put(_AT.pack(stamp, is_left) + raw_key + number.to_bytes(_NUMBER, "big"), value)
+        self._times[self._least] = min(self._times.get(self._least, stamp), stamp)
 
     def found(self, raw_key: bytes, stamp: int, is_left: bool) -> None:
         """The records of a key, time and side have a partner."""
-        for key, _ in list(self._store.prefix(_key(raw_key, stamp, is_left))):
+        for key in self._held(raw_key, stamp, is_left):
             self._store.delete(key)
 
-    def emit(self, time: int, out: Joined) -> None:
-        """Gives out those whose windows have closed."""
+    def _held(self, raw_key: bytes, stamp: int, is_left: bool) -> list[bytes]:
+        prefix = _AT.pack(stamp, is_left) + raw_key
+        return [key for key, _ in self._store.prefix(prefix) if len(key) == len(prefix) + _NUMBER]
+
+    def emit(self, time: int, ahead: int, out: Joined) -> None:
+        """Gives out those whose windows have closed; it looks only when there may be any, by the record's side."""
         windows = self._plan.windows
+        least = self._times.get(self._least)
+        if least is not None and least + ahead + windows.grace_ms >= time:
+            return
+        self._times.pop(self._least, None)
         open_sides: set[bool] = set()
         gone: list[bytes] = []
         for key, value in self._store.range():
+            stamp, is_left = _AT.unpack_from(key)
+            self._times[self._least] = stamp
             if len(open_sides) == 2:
                 break
-            stamp, is_right = _AT.unpack_from(key)
-            ahead = windows.before_ms if is_right else windows.after_ms
-            if stamp + ahead + windows.grace_ms >= time:
-                open_sides.add(is_right)
+            if stamp + (windows.after_ms if is_left else windows.before_ms) + windows.grace_ms >= time:
+                open_sides.add(is_left)
                 continue
             gone.append(key)
-            (length,) = struct.unpack_from(">I", key, _AT.size)
-            raw_key = key[_AT.size + 4 : _AT.size + 4 + length]
-            out.side.joined_alone(raw_key, not is_right, value, out, stamp)
+            out.side.joined_alone(key[_AT.size : -_NUMBER], is_left, value, out, stamp)
         for key in gone:
             self._store.delete(key)
-
-
-def _key(raw_key: bytes, stamp: int, is_left: bool) -> bytes:
-    return _AT.pack(stamp, not is_left) + len(raw_key).to_bytes(4, "big") + raw_key

@@ -48,12 +48,13 @@ class WindowOperator(CachedOperator):
         """The highest timestamp that reached this operator."""
         return self.context.times.get(self.name, NO_TIMESTAMP)
 
-    def observe(self, timestamp_ms: int) -> int:
-        """Stream time goes on; gives it."""
+    def observe(self, timestamp_ms: int, item: Any) -> int:
+        """Stream time goes on; gives it. Each of several cogrouped streams has a time of its own."""
         times = self.context.times
-        time = times.get(self.name, NO_TIMESTAMP)
+        name = f"{self.name} {item[0]}" if self._fold.several else self.name
+        time = times.get(name, NO_TIMESTAMP)
         if timestamp_ms > time:
-            times[self.name] = time = timestamp_ms
+            times[name] = time = timestamp_ms
         return time
 
     def put_aside(self, batch: Batch, indexes: Sequence[int], windows: int | None = None) -> None:
@@ -100,6 +101,7 @@ class OpenWindows:
     """Windows in the order in which they close."""
 
     def __init__(self, held: Sequence[tuple[int, bytes, Any]]) -> None:
+        # By the time that counts (start, or end of a session), raw keys with their typed ones.
         self._at: dict[int, dict[bytes, Any]] = {}
         for time, raw, key in held:
             self.add(time, raw, key)
@@ -115,7 +117,12 @@ class OpenWindows:
     def take(self, close_time_ms: int) -> list[tuple[bytes, Any]]:
         """Those whose time is at most the close time: they are no longer open."""
         due = sorted(time for time in self._at if time <= close_time_ms)
-        return [one for time in due for one in sorted(self._at.pop(time).items(), key=lambda pair: pair[0])]
+        return [one for time in due for one in sorted(self._at.pop(time).items(), key=_by_start)]
+
+
+def _by_start(window: tuple[bytes, Any]) -> tuple[int, bytes]:
+    """Of one time the earliest start first, then by key: Kafka Streams' order."""
+    return window[1].window.start_ms, window[0]
 
 
 class WindowAggregate(WindowOperator):
@@ -141,7 +148,7 @@ class WindowAggregate(WindowOperator):
         late: list[int] = []
         lost = 0
         for index, stamp in enumerate(batch.timestamps):
-            close_time = self.observe(stamp) - self._windows.grace_ms
+            close_time = self.observe(stamp, items[index]) - self._windows.grace_ms
             for start in self._windows.starts(stamp):
                 if start + self._windows.size_ms > close_time:
                     self._step(batch, index, raw_keys[index], items[index], start)  # type: ignore[arg-type]
