@@ -16,7 +16,7 @@ from ottla.errors import CorruptLog
 
 SCAN_BYTES = 1 << 18
 FIND_BYTES = INTERVAL_BYTES + HEADER_SIZE
-RESERVED_BYTES = 16 << 20
+RESERVED_BYTES_MAX = 16 << 20
 SUFFIX = ".log"
 _NO_BATCH = HEADER_SIZE - LENGTH_OVERHEAD  # a smaller length field is no batch's
 _AGAIN = 1.5  # the index of a growing segment is saved anew when it has so many times the entries
@@ -176,8 +176,10 @@ class Segment:
         entries = self._index if self._index is not None else self._load_index()
         self.recent = True
         if check is not None and start + expected > self._reserved:
-            self._reserved = start + expected + RESERVED_BYTES
-            reserve(fd, start, expected + RESERVED_BYTES)
+            # As much again as there is: many partitions together take no more than twice their data.
+            more = expected + min(start, RESERVED_BYTES_MAX)
+            self._reserved = start + more
+            reserve(fd, start, more)
         try:
             written = write_at(fd, chunks, start)
             if written < expected:
