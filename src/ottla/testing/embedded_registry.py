@@ -10,7 +10,7 @@ from ottla.testing.server import HOST, Server
 
 _PROGRAM = """
 from ottla.registry.server import RegistryConfig, serve
-serve(RegistryConfig(host=sys.argv[1], port=int(sys.argv[2]), bootstrap_servers=sys.argv[3]))
+serve(RegistryConfig(host=sys.argv[1], port=int(sys.argv[2]), bootstrap_servers=sys.argv[3], topic=sys.argv[4]))
 """
 _READY = re.compile(r"^registry ready on http://\S+:(\d+)\s*$", re.MULTILINE)
 
@@ -21,12 +21,14 @@ class EmbeddedRegistry(Server):
     Args:
         bootstrap_servers: The broker, embedded or real.
         port: The port to listen on; 0 takes a free one.
+        topic: Where it keeps its schemas.
     """
 
     name = "schema registry"
 
-    def __init__(self, bootstrap_servers: str, port: int = 0) -> None:
+    def __init__(self, bootstrap_servers: str, port: int = 0, *, topic: str = "_schemas") -> None:
         super().__init__(port=port)
+        self._topic = topic
         self._bootstrap_servers = bootstrap_servers
 
     @property
@@ -35,6 +37,7 @@ class EmbeddedRegistry(Server):
         return f"http://{HOST}:{self.port}"
 
     def _launch(self, log: Path) -> ServerProcess:
-        process = ServerProcess(self.name, run_python(_PROGRAM, HOST, str(self.port), self._bootstrap_servers), log=log)
+        program = run_python(_PROGRAM, HOST, str(self.port), self._bootstrap_servers, self._topic)
+        process = ServerProcess(self.name, program, log=log)
         process.wait_for_line(_READY, self.start_timeout_s)
         return process
