@@ -26,6 +26,9 @@ from tests.listeners.harness import eventually
 USERS = {"PLAIN": "ann", "SCRAM-SHA-256": "sue", "SCRAM-SHA-512": "sue", "OAUTHBEARER": "olga", "mutual TLS": "alice"}
 PASSWORDS = {**PLAIN_USERS, "sue": "sue-secret"}
 
+# What the client does by itself is the same with either broker.
+client_alone = pytest.mark.parametrize("broker_kind", ["embedded"], scope="session")
+
 tokens: list[str] = []
 
 
@@ -168,6 +171,7 @@ def test_a_wrong_password_is_told_without_it(world: World, issuer: Issuer, caplo
     assert "uthentication failed" in str(told.value)
 
 
+@client_alone
 async def test_a_service_that_is_given_no_token_says_so_at_its_start(world: World, issuer: Issuer) -> None:
     def fetch() -> tuple[str, float]:
         raise OSError("s3cret of the issuer")
@@ -180,6 +184,7 @@ async def test_a_service_that_is_given_no_token_says_so_at_its_start(world: Worl
     assert "s3cret" not in str(told.value)
 
 
+@client_alone
 def test_tokens_are_fetched_again_before_they_expire(world: World, issuer: Issuer, topic: str) -> None:
     grant(world, acl("olga", "describe", "topic", topic))
     given = list[float]()
