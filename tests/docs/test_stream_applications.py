@@ -33,7 +33,11 @@ async def test_the_application_in_the_page_adds_up_and_answers(
         serializer = Serializer(RegistryClient(app.settings.registry.url))
         for number in range(10):
             event = paid(str(number), "17850", Decimal("1.50"))
-            producer.send("payments", serializer.encode(event, "payments"), key=event.payment_id.encode())
+            producer.send(
+                app.settings.kafka.named("payments"),
+                serializer.encode(event, "payments"),
+                key=event.payment_id.encode(),
+            )
         producer.close()
         deadline = time.monotonic() + 60
         while await asyncio.to_thread(lambda: _total(app)) != 15:

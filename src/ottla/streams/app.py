@@ -94,7 +94,8 @@ class StreamsApp:
     def topology(self) -> Topology:
         """The topology, under the application's name. Raises TopologyError if it cannot be built."""
         topology = self._topology if isinstance(self._topology, Topology) else self._topology.build()
-        return topology.named(self.settings.kafka.named(self.name))
+        kafka = self.settings.kafka
+        return topology.named(kafka.named(self.name), prefix=kafka.prefix)
 
     @cached_property
     def health(self) -> Health:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from ottla.errors import BrokerUnavailable, KafkaError, ProducerFenced, PublishError, StreamsFailed, TransactionAborted
@@ -32,14 +32,20 @@ class Collector:
         open_producer: Makes the producer; called again after one was fenced.
         partitions: How many partitions a topic has.
         handlers: What to do with an output that is refused.
+        physical: What a topic is called in the cluster, where the user's own code has named it.
     """
 
     def __init__(
-        self, open_producer: Callable[[], StreamProducer], partitions: Callable[[str], int], handlers: ErrorHandlers
+        self,
+        open_producer: Callable[[], StreamProducer],
+        partitions: Callable[[str], int],
+        handlers: ErrorHandlers,
+        physical: Callable[[str], str] = str,
     ) -> None:
         self._open_producer = open_producer
         self._partitions = partitions
         self._handlers = handlers
+        self._physical = lru_cache(10_000)(physical)
         self._log = logging.getLogger("ottla.streams")
         self._producer: StreamProducer | None = None
         self._begun = False
@@ -62,6 +68,7 @@ class Collector:
         partition: int | None = None,
     ) -> None:
         """Writes one record. Raises StreamsFailed where it is refused and the handler says to stop."""
+        topic = self._physical(topic)
         output = topic, key, value
         if self._refused and (reason := self._refused.get(output)) is not None:
             self._refuse(output, PublishError(reason))
@@ -93,6 +100,7 @@ class Collector:
         headers: Sequence[Headers | None] | None = None,
     ) -> None:
         """Writes many records to one topic, in their order."""
+        topic = self._physical(topic)
         if headers is not None or self._careful or self._refused:
             for at, (key, value) in enumerate(zip(keys, values, strict=True)):
                 self.send(topic, key, value, headers=headers[at] if headers else None, timestamp_ms=timestamps_ms[at])
@@ -106,7 +114,7 @@ class Collector:
 
     def partitions(self, topic: str) -> int:
         """How many partitions a physical topic has."""
-        return self._partitions(topic)
+        return self._partitions(self._physical(topic))
 
     # ------------------------------------------------------------------ for the stream thread
 

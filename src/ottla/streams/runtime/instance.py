@@ -118,7 +118,7 @@ class Instance:
         )
         self.stores = TaskStores(plan, self.directory, self.restorer, streams.rocksdb_cache_bytes)
         self.globals = GlobalStores(plan, settings, codecs, handlers, self._clock)
-        self.collector = Collector(open_producer, self._partitions, handlers)
+        self.collector = Collector(open_producer, self._partitions, handlers, settings.kafka.named)
         self.group = GroupView(settings.kafka, application_id, self._myself)
         self.thread = StreamThread(
             plan=plan,

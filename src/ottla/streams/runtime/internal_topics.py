@@ -62,7 +62,9 @@ def _outer_topics(topology: Topology, settings: KafkaSettings, admin: Admin, han
     wanted = {
         topic for topic in (*topology.source_topics, *topology.global_topics) if topology.logical(topic) not in own
     }
-    sinks = {topic for sub in topology.subtopologies for topic in sub.sink_topics if topic not in own}
+    sinks = {
+        topology.physical(topic) for sub in topology.subtopologies for topic in sub.sink_topics if topic not in own
+    }
     created = admin.ensure_topics(dict.fromkeys(sorted(wanted | sinks), settings.topic_partitions))
     existing = admin.topics(internal=True)
     # A dead letter goes to the partition of the same number.

@@ -187,6 +187,7 @@ class StoreReader:
         if self.spec.kind in ("key-value", "timestamped"):
             return self.range(limit=limit)
         found: list[Any] = []
+        self._wait_until_up()
         for partition in self._queries.partitions(self.spec):
             if len(found) < limit:
                 left = limit - len(found)
@@ -195,14 +196,27 @@ class StoreReader:
 
     def partition_of(self, key: Any) -> int:
         """Where a key lies, by Kafka's default partitioner."""
-        codecs_key = self._queries.typed(self.spec, _NOTHING).key
-        data = codecs_key.encode(key, self._queries.topology.application_id)
+        self._wait_until_up()
+        data = self._queries.typed(self.spec, _NOTHING).key.encode(key, self._queries.topology.application_id)
         return partition_of(data, len(self._queries.partitions(self.spec)))
 
     def _of_key(self, key: Any, ask: Callable[[Any], Any]) -> Any:
         return self._asked(0 if self.spec.is_global else self.partition_of(key), ask)
 
+    def _wait_until_up(self) -> None:
+        """The application may be starting. Raises StateUnavailable where that takes longer than `timeout_s`."""
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                self._queries.instance()
+                return
+            except StateUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(AGAIN_S)
+
     def _of_all(self, ask: Callable[[Any], Iterator[Any]], limit: int) -> list[Any]:
+        self._wait_until_up()
         parts = [
             self._asked(partition, lambda store: list(islice(ask(store), limit)))
             for partition in self._queries.partitions(self.spec)

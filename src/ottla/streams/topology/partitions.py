@@ -46,7 +46,7 @@ class _Counter:
     def _count(self, topic: str) -> int | None:
         if topic in self.topology.internal_topics:
             return self.counts.get(topic)
-        return self.known.get(topic)
+        return self.known.get(self.topology.physical(topic))
 
     def _repartition_topics(self) -> None:
         """As many as what is written to them has, unless the user or a join says otherwise; in rounds, because
@@ -88,7 +88,7 @@ class _Counter:
     def _fixed(self, topic: str) -> int | None:
         """The count of a topic that nobody can change any more."""
         internal = self.topology.internal_topics.get(topic)
-        return self.known.get(topic) if internal is None else self.counts.get(topic)
+        return self.known.get(self.topology.physical(topic)) if internal is None else self.counts.get(topic)
 
     def _writers(self, topic: str) -> list[SubTopology]:
         return [sub for sub in self.topology.subtopologies if topic in sub.sink_topics]

@@ -69,6 +69,7 @@ class Topology:
 
     Attributes:
         application_id: The application's name; empty until `named`. Internal topics carry it in front.
+        prefix: What stands before the names of all other topics in the cluster (`kafka.prefix`).
         subtopologies: In the order of their numbers; those of global stores stand last.
         internal_topics: Repartition topics and changelogs by their logical names.
         copartitioned: Groups of logical source topics whose partition counts must be the same, each with the operator
@@ -79,21 +80,23 @@ class Topology:
     internal_topics: Mapping[str, InternalTopic]
     copartitioned: tuple[tuple[str, frozenset[str]], ...] = ()
     application_id: str = ""
+    prefix: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
 
-    def named(self, application_id: str) -> Topology:
-        """The same topology under an application's name."""
-        return replace(self, application_id=application_id)
+    def named(self, application_id: str, *, prefix: str = "") -> Topology:
+        """The same topology under an application's name, on a cluster where topics have a prefix."""
+        return replace(self, application_id=application_id, prefix=prefix)
 
     def physical(self, topic: str) -> str:
         """A logical topic's name in Kafka."""
-        own = self.application_id and topic in self.internal_topics
-        return f"{self.application_id}-{topic}" if own else topic
+        if topic in self.internal_topics:
+            return f"{self.application_id}-{topic}"
+        return topic if topic.startswith(self.prefix) else self.prefix + topic
 
     def logical(self, topic: str) -> str:
         """The other way round."""
         own = topic.removeprefix(f"{self.application_id}-")
-        return own if own in self.internal_topics else topic
+        return own if own in self.internal_topics else topic.removeprefix(self.prefix)
 
     @cached_property
     def stores(self) -> dict[str, StoreSpec]:
@@ -115,7 +118,7 @@ class Topology:
     def global_topics(self) -> tuple[str, ...]:
         """The topics global stores are filled from."""
         subs = (sub for sub in self.subtopologies if sub.is_global)
-        return tuple(dict.fromkeys(topic for sub in subs for topic in sub.source_topics))
+        return tuple(dict.fromkeys(self.physical(topic) for sub in subs for topic in sub.source_topics))
 
     def subtopology_of(self, topic: str) -> SubTopology:
         """The sub-topology that reads a physical topic.
