@@ -90,7 +90,7 @@ async def test_a_member_whose_consumer_thread_ended_leaves_its_partitions_to_oth
     first, second = member(), member()
     async with first.running():
         await eventually(lambda: first._runner and first._runner._workers)
-        first._runner._steer_flow = broken  # type: ignore[union-attr, method-assign]
+        first._runner._poll = broken  # type: ignore[union-attr, method-assign]
         await eventually(first.health.dead)
         async with second.running():
             await second.publish(world.Ordered("o-1"))
