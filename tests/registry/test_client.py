@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import subprocess
@@ -11,10 +12,13 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import fastavro
+import httpx
 import pytest
 
 from ottla.errors import RegistryRejected, RegistryUnavailable
 from ottla.registry import RegistryClient
+from ottla.serde import Deserializer, wire
 from ottla.serde.registry import SchemaRegistry
 from ottla.testing import EmbeddedRegistry
 
@@ -198,3 +202,60 @@ def test_subjects_versions_and_latest_come_from_a_real_registry(kafka_registry: 
 def test_importing_the_client_does_not_load_httpx() -> None:
     program = "import sys, ottla.registry; sys.exit('httpx' in sys.modules or 'starlette' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_schema_with_references_is_read_by_its_id_alone(kafka_registry: EmbeddedRegistry) -> None:
+    """Two steps deep, with names of two namespaces: what is read by id is enough to decode."""
+
+    def register(subject: str, schema: dict[str, Any], **references: str) -> None:
+        body = {
+            "schema": json.dumps(schema),
+            "references": [{"name": name, "subject": of, "version": 1} for name, of in references.items()],
+        }
+        httpx.post(f"{kafka_registry.url}/subjects/{subject}/versions", json=body).raise_for_status()
+
+    city = {"type": "record", "name": "City", "namespace": "geo", "fields": [{"name": "name", "type": "string"}]}
+    person = {
+        "type": "record",
+        "name": "Person",
+        "namespace": "people",
+        "fields": [{"name": "home", "type": "geo.City"}, {"name": "work", "type": ["null", "geo.City"]}],
+    }
+    order = {
+        "type": "record",
+        "name": "Order",
+        "namespace": "shop",
+        "fields": [
+            {"name": "by", "type": "people.Person"},
+            {"name": "to", "type": {"type": "array", "items": "geo.City"}},
+        ],
+    }
+    register("ref-city", city)
+    register("ref-person", person, **{"geo.City": "ref-city"})
+    register("ref-order", order, **{"people.Person": "ref-person", "geo.City": "ref-city"})
+    found = httpx.get(f"{kafka_registry.url}/subjects/ref-order/versions/1").json()["id"]
+
+    written = io.BytesIO()
+    value = {"by": {"home": {"name": "Leeds"}, "work": None}, "to": [{"name": "Ulm"}, {"name": "Bonn"}]}
+    fastavro.schemaless_writer(written, fastavro.parse_schema(_spelled_out(order, [city, person])), value)
+    payload = wire.prefix(found) + written.getvalue()
+    deserializer = Deserializer(RegistryClient(kafka_registry.url))
+    assert deserializer.record_name(payload) == "shop.Order"
+    assert deserializer.decode_to_dict(payload) == value
+
+
+def _spelled_out(order: dict[str, Any], named: list[dict[str, Any]]) -> dict[str, Any]:
+    """The schema with each type where its name stands first, for fastavro."""
+    left = {f"{one['namespace']}.{one['name']}": one for one in named}
+
+    def spell(schema: Any) -> Any:
+        if isinstance(schema, str):
+            return spell(left.pop(schema)) if schema in left else schema
+        if isinstance(schema, list):
+            return [spell(branch) for branch in schema]
+        if schema["type"] == "array":
+            return {**schema, "items": spell(schema["items"])}
+        return {**schema, "fields": [{**one, "type": spell(one["type"])} for one in schema["fields"]]}
+
+    spelled: dict[str, Any] = spell(order)
+    return spelled

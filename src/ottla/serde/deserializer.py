@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from ottla.errors import DecodeError, RegistryRejected
 from ottla.serde import wire
-from ottla.serde.avro import decode_many
+from ottla.serde.avro import ColumnReader, decode_many, record_batch
 from ottla.serde.formats import Decoder, format_of_kind
 from ottla.serde.registry import Registered, SchemaRegistry
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
 
 T = TypeVar("T")
 
@@ -35,6 +39,7 @@ class Deserializer:
         self._decoders: dict[type, dict[bytes, Decoder]] = {}
         self._generic: dict[bytes, Decoder] = {}
         self._ids: dict[bytes, int] = {}
+        self._readers: dict[tuple[bytes, tuple[str, ...]], ColumnReader] = {}
 
     def record_name(self, value: bytes) -> str:
         """The full name of the record type a value was written as (`"shop.OrderCreated"`).
@@ -119,7 +124,7 @@ class Deserializer:
             EventDefinitionError, RegistryUnavailable, RegistryRejected: As `decode`.
         """
         found: list[T] = []
-        for start, run in _runs(values):
+        for start, run in schema_runs(values):
             try:
                 found += self.decode_run(run, cls)
             except DecodeError as error:
@@ -137,6 +142,51 @@ class Deserializer:
             return decode_many(decode, values, 5)
         except DecodeError as error:
             _raise(error, wire.schema_id(values[0]))
+
+    def columns(self, values: Sequence[bytes], fields: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
+        """Some fields of many values as NumPy arrays by their names, as `ottla.serde.avro.ColumnReader` has them: no
+        object is made for a record. `schema_runs` cuts values into such that share a schema.
+
+        Args:
+            values: Values written with one Avro schema; at least one.
+            fields: Names of the writer's fields; a record's field by its path (`"customer.city"`).
+
+        Raises:
+            DecodeError: As `decode`, and `index` says which value it is; they do not share a schema; the schema is not
+                Avro, or has no such field.
+            RegistryUnavailable, RegistryRejected: The schema could not be asked for.
+            ImportError: NumPy is not installed.
+        """
+        try:
+            return self._column_reader(values, fields)(values, 5)
+        except DecodeError as error:
+            _raise(error, wire.schema_id(values[0]))
+
+    def record_batch(self, values: Sequence[bytes], fields: Sequence[str]) -> pa.RecordBatch:
+        """The same as `columns`, as a `pyarrow.RecordBatch`: see `ottla.serde.avro.record_batch`.
+
+        Raises: As `columns`.
+        """
+        try:
+            return record_batch(self._column_reader(values, fields), values, 5)
+        except DecodeError as error:
+            _raise(error, wire.schema_id(values[0]))
+
+    def _column_reader(self, values: Sequence[bytes], fields: Sequence[str]) -> ColumnReader:
+        schema_id = wire.schema_id(values[0])
+        prefix = values[0][:5]
+        if None in values or len({value[:5] for value in values}) > 1:
+            index = next(i for i, value in enumerate(values) if value is None or value[:5] != prefix)
+            error = DecodeError("it has another schema than the first value, and columns are read of one at a time")
+            error.index = index
+            raise error
+        reader = self._readers.get((prefix, tuple(fields)))
+        if reader is None:
+            written = self._schema(schema_id)
+            if written.kind != "AVRO":
+                raise DecodeError(f"the schema is of type {written.kind}, and columns are read from Avro alone")
+            reader = self._readers[prefix, tuple(fields)] = ColumnReader(written.text, fields)
+        return reader
 
     def decode_to_dict(self, value: bytes) -> Any:
         """The event in a value without its class: records as dicts, enums as strings, logical types as Python values
@@ -186,7 +236,7 @@ class Deserializer:
         raise error
 
 
-def _runs(values: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
+def schema_runs(values: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
     """Values that stand side by side and share a schema, with the index of the first."""
     start = 0
     while start < len(values):

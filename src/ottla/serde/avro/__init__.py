@@ -13,6 +13,7 @@ from ottla.errors import DecodeError, EncodeError
 from ottla.events.derivation import record_shape
 from ottla.events.upcasting import upcasters
 from ottla.serde.avro import engine
+from ottla.serde.avro.arrow import record_batch
 from ottla.serde.avro.columns import ColumnReader
 from ottla.serde.avro.decoder import Decoder, build_decoder
 from ottla.serde.avro.encoder import Encoder, build_encoder
@@ -33,6 +34,7 @@ __all__ = [
     "encode_many",
     "encoder",
     "generic_decoder",
+    "record_batch",
     "schema_name",
 ]
 

@@ -86,6 +86,9 @@ class ColumnReader:
         writer_schema: The schema that all payloads were written with.
         fields: Names of fields.
 
+    Attributes:
+        columns: What is known of each of them.
+
     Raises:
         DecodeError: The schema is no Avro schema, has no such field, or the field fits no column.
         ImportError: NumPy is not installed.
@@ -99,15 +102,15 @@ class ColumnReader:
             root = parse_schema(writer_schema)
         except SchemaError as error:
             raise DecodeError(f"the writer's schema is not an Avro schema: {error}") from error
-        self._columns = tuple(_column(root, path) for path in dict.fromkeys(fields))
-        wanted = _tree(self._columns)
+        self.columns = tuple(_column(root, path) for path in dict.fromkeys(fields))
+        wanted = _tree(self.columns)
         # Reads the same fields as Python values: all there is without the extension, and with it the one that says
         # what is wrong with a payload.
         self._slow: Decoder = build_decoder(_plan(root, wanted), branch_name(root))
         self._fast: Any = None
         codec = engine.extension()
         if codec is not None:
-            self._fast = codec.ColumnReader(column_program(codec, root, wanted, self._columns), len(self._columns))
+            self._fast = codec.ColumnReader(column_program(codec, root, wanted, self.columns), len(self.columns))
 
     def __call__(self, payloads: Sequence[bytes], position: int = 0) -> dict[str, Array]:
         """The fields' arrays by their names, each as long as there are payloads.
@@ -123,7 +126,7 @@ class ColumnReader:
         if buffers is None:
             return self._slowly(payloads, position)
         found = {}
-        for column, (values, objects, missing) in zip(self._columns, buffers, strict=True):
+        for column, (values, objects, missing) in zip(self.columns, buffers, strict=True):
             mask = self._np.frombuffer(missing, "?") if column.null >= 0 else None
             plain = self._plain(column, values, objects)
             if isinstance(column.node, EnumNode) and not self._known(column.node, plain):
@@ -141,7 +144,7 @@ class ColumnReader:
                 raise
         np = self._np
         found = {}
-        for column in self._columns:
+        for column in self.columns:
             values = [_within(row, column.path) for row in rows]
             mask = np.fromiter((v is None for v in values), bool, len(values)) if column.null >= 0 else None
             if column.kind in _FIXED_WIDTH:

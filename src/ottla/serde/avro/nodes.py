@@ -146,7 +146,7 @@ class _Parsing:
                 return Primitive(kind)
         found = self._named.get(_full_name(name, namespace)) or self._named.get(name)
         if found is None:
-            raise SchemaError(f"the type {name!r} is not defined (schema references are not supported yet)")
+            raise SchemaError(f"the type {name!r} is not defined")
         if isinstance(found, RecordNode) and any(found is o for o in self._open):
             found.recursive = True
         return found
