@@ -16,6 +16,7 @@ from ottla.testing.embedded_broker import EmbeddedBroker
 from ottla.testing.faults import Faults
 from ottla.testing.harness import Namespace
 from ottla.testing.harness.namespace import new_prefix
+from tests.listeners.harness import eventually
 
 
 @event("orders", key="order_id")
@@ -104,8 +105,8 @@ async def test_a_service_that_does_not_come_to_rest_is_named_with_what_is_left(a
     async with app_under_test(stuck, settings=quick) as service:
         await service.publish(Ordered("quick"), Ordered("slow"))
         await entered.wait()
-        while await service.committed(Ordered) != {0: 1}:
-            await asyncio.sleep(0.01)
+        first = {(service.topic(Ordered), 0): 1}
+        await eventually(lambda: app_under_test.inspector.committed(service.group) == first)
         with pytest.raises(TimeoutError, match=r"stuck has not finished 1 of test-\S+\.orders\[0\]"):
             await service.quiet(timeout_s=0.3)
 
