@@ -40,13 +40,17 @@ soak: $(VENV)/.dev ## Break everything around services ROUNDS times, kill the br
 	OTTLA_KILLS=$(KILLS) $(BIN)/pytest --timeout 7200 tests/contracts/test_kill.py \
 		tests/contracts/test_transactional_kill.py tests/contracts/test_transactional_kill_java.py $(ARGS)
 	OTTLA_ROUNDS=$(ROUNDS) $(BIN)/pytest --timeout 7200 tests/faults/matrix $(ARGS)
+	OTTLA_ROUNDS=$(ROUNDS) OTTLA_EXAMPLES=5000 $(BIN)/pytest --timeout 7200 tests/contracts/test_retry_topics.py \
+		tests/contracts/test_control.py tests/listeners/test_parked.py $(ARGS)
 	OTTLA_POWER_CUTS=$(POWER_CUTS) $(BIN)/pytest --timeout 7200 tests/faults/test_power_cuts.py \
 		tests/faults/test_transaction_power_cuts.py $(ARGS)
-	OTTLA_ROUNDS=20 $(BIN)/pytest --timeout 7200 tests/faults/outbox tests/contracts/test_outbox.py $(ARGS)
+	OTTLA_ROUNDS=20 $(BIN)/pytest --timeout 7200 tests/faults/outbox tests/faults/schedule \
+		tests/contracts/test_outbox.py $(ARGS)
 	OTTLA_DAMAGES=20 OTTLA_FUZZ=5000 OTTLA_LOG_STATES=2000 OTTLA_TRANSACTION_STATES=1000 $(BIN)/pytest --timeout 7200 \
 		tests/broker/test_damaged_files.py tests/broker/test_log_states.py tests/broker/test_transaction_machine.py $(ARGS)
 	OTTLA_GROUP_EXAMPLES=3000 $(BIN)/pytest --timeout 7200 tests/broker/groups $(ARGS)
 	OTTLA_STUCK_AFTER=8 $(BIN)/pytest --timeout 7200 tests/contracts/test_health.py $(ARGS)
+	OTTLA_STREAM_KILLS=20 $(BIN)/pytest --timeout 7200 tests/faults/streams $(ARGS)
 	OTTLA_FUZZ_TIMES=50 $(BIN)/pytest --timeout 7200 tests/broker/test_fuzz.py $(ARGS)
 
 clean: ## Remove what was made: environment, caches, the demo's data

@@ -29,6 +29,7 @@ from ottla.patterns.part import Surroundings
 from ottla.serde.deserializer import Deserializer
 
 POLL_S = 0.1
+STOP_S = 5.0
 
 Reply = TypeVar("Reply")
 Publish = Callable[..., Awaitable[Any]]
@@ -77,7 +78,7 @@ class Requests:
         if self._opened is not None:
             await asyncio.gather(self._opened, return_exceptions=True)
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, STOP_S)
             self._thread = None
         for one in self._waiting.values():
             one.stopped()

@@ -40,6 +40,9 @@ AGAIN_S = 1.0
 BATCH = 500
 """Events of one transaction."""
 
+STOP_S = 10.0
+"""What a stop gives the transaction in hand and the leaving of the group: a broker that hangs answers neither."""
+
 
 class Scheduled(NamedTuple):
     """An event that waits."""
@@ -89,7 +92,9 @@ class Scheduler:
     async def stop(self) -> None:
         self._stop.set()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, STOP_S)
+            if self._thread.is_alive():
+                self._log.error("no broker let the scheduled events go; whoever takes them over waits for the group")
             self._thread = None
             self._conditions.clear_condition(self._condition)
 
