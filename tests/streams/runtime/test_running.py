@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ottla.errors import TransactionAborted
+from ottla.errors import KafkaError, TransactionAborted
 from ottla.streams.errors_policy import ErrorHandlers
 from ottla.streams.runtime.collector import Collector
+from ottla.streams.runtime.membership import Membership
+from ottla.streams.runtime.restoration import Restorer
 from tests.streams.runtime.conftest import Stage, eventually, ready
 
 
@@ -162,3 +165,67 @@ async def test_the_metadata_topic_remembers_the_topology(local_stage: Stage) -> 
         await ready(app)
     (record,) = [one for one in local_stage.records(f"{local_stage.setup.name}-metadata") if one.key == b"topology"]
     assert json.loads(record.value)["tasks"] == ["0_0", "1_0", "0_1", "1_1", "0_2", "1_2"]
+
+
+async def test_other_tasks_go_on_while_one_waits_for_its_state(
+    local_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore, held = Restorer._committed, threading.Event()
+
+    def slow(self: Restorer, places: list[tuple[str, int]]) -> Any:
+        if places[0][0].endswith("words-repartition") and not held.is_set():
+            raise KafkaError("the test holds it up")
+        return restore(self, places)
+
+    monkeypatch.setattr(Restorer, "_committed", slow)
+    local_stage.give(90)
+    async with local_stage.running() as app:
+        topic = f"{local_stage.setup.name}-words-repartition"
+        await eventually(lambda: topic in local_stage.admin.topics() and len(local_stage.records(topic)) == 90)
+        assert local_stage.out() == {}
+        assert "the test holds it up" in "; ".join(app.health.wrong())
+        states = {one.task: one.state for one in app.instance.status()} if app.instance else {}
+        assert [state for task, state in states.items() if task.startswith("0_")] == ["running"] * 3
+        assert [state for task, state in states.items() if task.startswith("1_")] == ["restoring"] * 3
+        held.set()
+        await local_stage.all_right()
+        await ready(app)
+
+
+async def test_uncommitted_writes_are_committed_before_they_take_too_much_memory(local_stage: Stage) -> None:
+    """The interval is an hour: only the size can be the reason."""
+    local_stage.change(streams={"commit_interval_s": 3600.0, "uncommitted_bytes_max": 1})
+    local_stage.give(1_000, keys=200)
+    async with local_stage.running():
+        await eventually(lambda: sum(map(len, local_stage.out().values())) >= 100)
+    async with local_stage.running(streams={}):
+        await local_stage.all_right()
+
+
+async def test_small_buffers_only_cost_time(local_stage: Stage) -> None:
+    local_stage.change(streams={"buffered_records_max": 5, "batch_records": 3})
+    local_stage.give(200)
+    async with local_stage.running():
+        await local_stage.all_right()
+
+
+async def test_what_was_not_committed_when_the_group_took_the_tasks_away_is_undone(
+    local_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group declares the member dead in the middle of its work, and then gives it the tasks again."""
+    poll, losses = Membership.poll, iter([False] * 20 + [True] + [False] * 10 + [True])
+
+    def taken_away(self: Membership) -> None:
+        poll(self)
+        if self.held and next(losses, False):
+            tokens = sorted(self.held)
+            self._on_lost(tokens)
+            self._on_assigned(tokens)
+
+    monkeypatch.setattr(Membership, "poll", taken_away)
+    local_stage.give(300)
+    async with local_stage.running():
+        await local_stage.all_right()
+        local_stage.give(300)
+        await local_stage.all_right()
+        await eventually(lambda: next(losses, None) is None)

@@ -15,6 +15,7 @@ import msgspec
 
 from ottla.settings import KafkaSettings, Settings, StreamsSettings
 from ottla.streams.app import StreamsApp
+from ottla.streams.builder import StreamsBuilder
 from ottla.streams.errors_policy import ErrorHandlers
 from ottla.streams.operators.base import Operator
 from ottla.streams.operators.batch import Batch
@@ -28,7 +29,10 @@ STORE = "totals"
 
 
 class Setup(msgspec.Struct, kw_only=True):
-    """What an instance is told. Records go in as (any key, "KEY NUMBER") and come out as (KEY, total)."""
+    """What an instance is told. Records go in as (any key, "KEY NUMBER") and come out as (KEY, total).
+
+    With `dsl` the totals are those of the DSL, whose caches tell the last one of each commit only.
+    """
 
     name: str
     bootstrap_servers: str
@@ -37,6 +41,7 @@ class Setup(msgspec.Struct, kw_only=True):
     sink: str
     guarantee: str = "exactly_once"
     persistent: bool = True
+    dsl: bool = False
     standbys: int = 0
     port: int | None = None
     properties: dict[str, Any] = {}
@@ -89,6 +94,19 @@ def topology(source: str, sink: str, *, persistent: bool = True) -> Topology:
     )
 
 
+def dsl_topology(source: str, sink: str) -> Topology:
+    builder = StreamsBuilder()
+    words = builder.stream(source, key=str, value=str).map(_by_word, key=str, value=int, name="by-word")
+    totals = words.group_by_key(name="words").reduce(lambda total, number: total + number, store=STORE)
+    totals.to_stream().to(sink)
+    return builder.build()
+
+
+def _by_word(_key: str, value: str) -> tuple[str, int]:
+    word, number = value.split()
+    return word, int(number)
+
+
 def settings_of(setup: Setup) -> Settings:
     return Settings(
         kafka=KafkaSettings(bootstrap_servers=setup.bootstrap_servers, topic_partitions=3, properties=setup.properties),
@@ -110,7 +128,9 @@ def settings_of(setup: Setup) -> Settings:
 def make_app(setup: Setup, errors: ErrorHandlers | None = None) -> StreamsApp:
     return StreamsApp(
         setup.name,
-        topology(setup.source, setup.sink, persistent=setup.persistent),
+        dsl_topology(setup.source, setup.sink)
+        if setup.dsl
+        else topology(setup.source, setup.sink, persistent=setup.persistent),
         settings=settings_of(setup),
         errors=errors,
     )
