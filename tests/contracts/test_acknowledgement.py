@@ -17,7 +17,6 @@ from ottla.listeners.order import Order, per_partition
 from tests.listeners.harness import World, eventually, headers_of, service
 
 KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
-ORDERS = pytest.mark.parametrize("order", [per_partition, per_key(4)], ids=str)
 
 
 def seldom(world: World) -> App:
@@ -26,8 +25,7 @@ def seldom(world: World) -> App:
     return App(world.group, settings=msgspec.structs.replace(world.settings, listener=limits))
 
 
-@KINDS
-@ORDERS
+@pytest.mark.parametrize(("kind", "order"), [("sync", per_partition), ("async", per_key(4))], ids=str)
 async def test_nothing_is_committed_past_a_record_that_was_not_acknowledged(
     world: World, kind: str, order: Order
 ) -> None:
@@ -167,8 +165,7 @@ async def test_each_batch_is_committed_before_the_next_one_is_begun(world: World
     assert [first for first, _ in begun] == [committed for _, committed in begun]
 
 
-@KINDS
-@pytest.mark.parametrize("once", [False, True], ids=["at-least-once", "exactly-once"])
+@pytest.mark.parametrize(("kind", "once"), [("sync", False), ("async", True)], ids=str)
 async def test_a_batch_that_fails_at_one_record_keeps_what_came_before_and_goes_on_behind_it(
     world: World, kind: str, once: bool
 ) -> None:

@@ -113,6 +113,11 @@ class RetryFlow:
         family = self._families.get(place)
         return [place] if family is None or not self._plan.keeps_order(place[0]) else list(family.members)
 
+    def first_on_shelf(self, place: Place) -> int | None:
+        """The offset of the first record of a partition that waits."""
+        shelf = self._shelves.get(place)
+        return shelf[0][1].offset() if shelf else None
+
     def begin_anew(self, place: Place) -> None:
         """What was in hand of a partition is given up, and where order is kept of its retry topics' too."""
         for one in self.together(place):

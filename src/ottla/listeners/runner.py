@@ -298,6 +298,7 @@ class ListenerRunner:
             workers=self._workers,
             again=self._again,
             drain_s=self._limits.drain_timeout_s,
+            flush=self._producer.flush,
             exactly_once=self._exactly_once,
             retries=self._retries,
         )

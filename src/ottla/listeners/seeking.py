@@ -29,6 +29,7 @@ def seek(
     workers: dict[Place, Partition],
     again: Callable[[Place], Partition],
     drain_s: float,
+    flush: Callable[[float], object],
     exactly_once: ExactlyOnce | None,
     retries: RetryFlow | None,
 ) -> int:
@@ -48,12 +49,18 @@ def seek(
     for one in family:
         if not workers[one].wait_stopped(max(0.0, deadline - time.monotonic())):
             workers[one].cancel()
+    # Copies on their way to retry topics must lie there before these are read again.
+    flush(max(0.0, deadline - time.monotonic()))
     exact = exactly_once is not None and exactly_once.knows(place)
     if exact and exactly_once is not None:
         exactly_once.leaving({one: workers[one] for one in family})
         exactly_once.commit(workers, again, leaving=family)
     for one in family:
-        _begin_anew(one, offset if one == place else None, consumer, workers, again, commit=one == place or not exact)
+        if one == place:
+            _begin_anew(one, offset, "", consumer, workers, again, commit=True)
+        else:
+            where, metadata = _reached(workers[one], retries)
+            _begin_anew(one, where, metadata, consumer, workers, again, commit=not exact)
         if exactly_once is not None and exact:
             exactly_once.assigned(one)
     if retries is not None:
@@ -61,22 +68,28 @@ def seek(
     return offset
 
 
+def _reached(worker: Partition, retries: RetryFlow | None) -> tuple[int | None, str]:
+    """Where a partition of a retry topic goes on, and which records behind are finished; None: as nothing has come."""
+    progress, position = worker.tracker.progress, worker.tracker.next_offset
+    if progress is not None:
+        return progress.offset, progress.metadata
+    if position is None and retries is not None:
+        position = retries.first_on_shelf((worker.topic, worker.partition))
+    return position, ""
+
+
 def _begin_anew(
     place: Place,
-    offset: int | None,
+    position: int | None,
+    metadata: str,
     consumer: Any,
     workers: dict[Place, Partition],
     again: Callable[[Place], Partition],
     *,
     commit: bool,
 ) -> None:
-    """Puts a new worker in the old one's place: at `offset`, or, where that is None, at what is not finished."""
-    old, metadata = workers[place], ""
-    progress, position = old.tracker.progress, offset
-    if offset is None:
-        position = old.tracker.next_offset
-        if progress is not None:
-            position, metadata = progress.offset, progress.metadata
+    """Puts a new worker in the old one's place; the records from `position` on come again."""
+    old = workers[place]
     if position is not None:
         target = TopicPartition(*place, position, metadata)
         if commit:
