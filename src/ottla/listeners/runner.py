@@ -225,6 +225,7 @@ class ListenerRunner:
                 if now >= self._next_lag:
                     self._note_standings()
                     self._look_for_broker()
+                    self._renew_positions()
                     self._next_lag = now + LAG_INTERVAL_S
             self.round_at = None
             self._release(list(self._workers))
@@ -286,6 +287,18 @@ class ListenerRunner:
             self._retries.search(self._workers)
             for place, messages in self._retries.due():
                 self._feed(place, messages)
+
+    def _renew_positions(self) -> None:
+        unmoved = [] if self._retries is None else self._retries.unmoved(self._workers)
+        if not unmoved:
+            return
+        try:
+            found = read_committed(self._consumer, unmoved)
+            offsets = [TopicPartition(*place, offset, metadata or "") for place, (offset, metadata) in found.items()]
+            if offsets:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+        except Exception as error:
+            self._log.warning("positions in retry topics could not be committed again: %s", error)
 
     def _held(self, place: Place) -> bool:
         return self._control.holds(place) or (self._retries is not None and self._retries.holds(place))
