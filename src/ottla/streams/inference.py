@@ -60,6 +60,7 @@ def serde_of(kind: Any) -> Serde[Any]:
     """
     if isinstance(kind, Serde):
         return kind
+    kind = _plain_type(kind)
     if kind in _PLAIN:
         return _PLAIN[kind]
     if is_record_class(kind):
@@ -68,6 +69,17 @@ def serde_of(kind: Any) -> Serde[Any]:
         return JsonSerde(kind)
     except TypeError as error:
         raise TopologyError(f"type {kind!r} has no serde: {error}. Name one") from error
+
+
+def _plain_type(kind: Any) -> Any:
+    """Without what `Annotated` and `NewType` add: state and keys are written by the type itself."""
+    while True:
+        if typing.get_origin(kind) is typing.Annotated:
+            kind = typing.get_args(kind)[0]
+        elif isinstance(kind, typing.NewType):
+            kind = kind.__supertype__
+        else:
+            return kind
 
 
 def given(kind: Any, otherwise: Serde[Any] | None) -> Serde[Any] | None:
@@ -83,7 +95,7 @@ def returned(function: Callable[..., Any]) -> Serde[Any] | None:
         hint = typing.get_type_hints(function).get("return")
     except (NameError, TypeError):
         return None
-    return of_hint(_without_none(hint))
+    return of_hint(hint)
 
 
 def returned_item(function: Callable[..., Any], *, pair: int | None = None) -> Serde[Any] | None:
@@ -109,6 +121,7 @@ def _without_none(hint: Any) -> Any:
 
 def of_hint(hint: Any) -> Serde[Any] | None:
     """The serde of a type hint; None if it says too little."""
+    hint = _without_none(_plain_type(hint))
     if hint in (None, type(None), Any, object, inspect.Parameter.empty) or isinstance(hint, TypeVar):
         return None
     try:
