@@ -195,7 +195,7 @@ class AtLeastOnceProducer(_Sending):
             "message_timeout_ms": 0,
             "message_max_bytes": 16 << 20,
             "error_cb": lambda _error: None,
-            # Told of the failed ones only: the others cost nothing.
+            # Nothing else would tell that a record was refused.
             "on_delivery": self._delivered,
         }
         self._timeout_s = settings.publish_timeout_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -13,22 +14,27 @@ import uvicorn
 from starlette.applications import Starlette
 
 from ottla.errors import StateUnavailable, TopologyError
+from ottla.kafka.stream_producer import ExactlyOnceProducer
 from ottla.processes.ports import free_ports
+from ottla.settings import StreamsSettings
+from ottla.streams import StreamsBuilder, session, tumbling
 from ottla.streams.app import StreamsApp
+from ottla.streams.topology.topology import Topology
 from tests.cli.conftest import Ottla, ottla
 from tests.streams.runtime.conftest import Stage, eventually, ready
-from tests.streams.runtime.totals import make_app
+from tests.streams.runtime.totals import make_app, settings_of
 
 __all__ = ["ottla"]
 
 
 @asynccontextmanager
-async def served(stage: Stage, **changes: Any) -> AsyncIterator[tuple[StreamsApp, str]]:
+async def served(stage: Stage, built: Topology | None = None, **changes: Any) -> AsyncIterator[tuple[StreamsApp, str]]:
     """An instance with its HTTP port."""
     import msgspec
 
     (port,) = free_ports(1)
-    app = make_app(msgspec.structs.replace(stage.setup, port=port, **changes))
+    setup = msgspec.structs.replace(stage.setup, port=port, **changes)
+    app = make_app(setup) if built is None else StreamsApp(setup.name, built, settings=settings_of(setup))
     server = uvicorn.Server(uvicorn.Config(Starlette(lifespan=app.lifespan), port=port, log_config=None))
     serving = asyncio.create_task(server._serve())
     try:
@@ -132,3 +138,47 @@ async def test_the_command_line_asks_any_instance(local_stage: Stage, ottla: Ott
     unknown = await asyncio.to_thread(ottla, "state", "list", "nobody", *server)
     assert unknown.status == 1
     assert "no stream application 'nobody' is known" in unknown.err
+
+
+async def test_windows_and_sessions_are_asked_for_by_key_and_time(local_stage: Stage) -> None:
+    """Three records of a key in one minute, one an hour later."""
+    stage, hour, start = local_stage, 3_600_000, 1_700_000_040_000
+    builder = StreamsBuilder()
+    records = builder.stream(stage.setup.source, key=str, value=str).group_by_key()
+    records.windowed_by(tumbling(timedelta(minutes=1), grace=timedelta(hours=2))).count(store="by-minute")
+    records.windowed_by(session(timedelta(minutes=5), grace=timedelta(hours=2))).count(store="by-session")
+    producer = ExactlyOnceProducer(stage.kafka, StreamsSettings(), f"{stage.setup.name}-input", "input")
+    producer.begin()
+    for time_ms in (start, start + 1_000, start + 2_000, start + hour):
+        producer.produce(stage.setup.source, b"a", b"x", timestamp_ms=time_ms)
+    producer.commit()
+    producer.close()
+    async with AsyncExitStack() as stack:
+        first, at_first = await stack.enter_async_context(
+            served(stage, builder.build(), state_dir=str(stage.folder / "a"))
+        )
+        await ready(first)
+        second, at_second = await stack.enter_async_context(
+            served(stage, builder.build(), state_dir=str(stage.folder / "b"))
+        )
+        await eventually(lambda: second.instance is not None and second.instance.status())
+        for app in (first, second):
+            minutes = app.queries.store("by-minute", timeout_s=30)
+            await eventually(lambda minutes=minutes: len(minutes.fetch_range("a", 0, start + 2 * hour)) == 2)
+            found = await asyncio.to_thread(minutes.fetch_range, "a", start, start + 2 * hour)
+            assert [(at, one.value) for at, one in found] == [(start, 3), (start + hour, 1)]
+            assert (await asyncio.to_thread(minutes.fetch, "a", start)).value == 3
+            assert await asyncio.to_thread(minutes.fetch, "a", start + 60_000) is None
+            sessions = await asyncio.to_thread(app.queries.store("by-session", timeout_s=30).fetch, "a")
+            assert [(one.start_ms, one.end_ms, one.value) for one in sessions] == [
+                (start, start + 2_000, 3),
+                (start + hour, start + hour, 1),
+            ]
+        async with httpx.AsyncClient() as client:
+            for place in (at_first, at_second):
+                minute = (await client.get(f"http://{place}/state/by-minute/key/a?start_ms={start}")).json()
+                assert (minute["key"], minute["value"]) == ("a", 3)
+                both = (await client.get(f"http://{place}/state/by-minute/key/a?from_ms={start}&to_ms={2**61}")).json()
+                assert [one["value"] for one in both["windows"]] == [3, 1]
+                all_of_them = (await client.get(f"http://{place}/state/by-session")).json()["entries"]
+                assert [(one["key"], one["value"]) for one in all_of_them] == [("a", 3), ("a", 1)]
