@@ -73,9 +73,42 @@ def test_secrets_are_not_shown(ottla: Ottla, monkeypatch: pytest.MonkeyPatch) ->
     assert "postgresql://(hidden)@db/orders" in ottla("config", "show").out
 
 
+def test_herokus_variables_are_shown_as_a_source_and_lose_to_ottlas_own(
+    ottla: Ottla, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_URL", "kafka+ssl://heroku:9096")
+    monkeypatch.setenv("KAFKA_TRUSTED_CERT", CERTIFICATE)
+    monkeypatch.setenv("KAFKA_CLIENT_CERT", CERTIFICATE)
+    monkeypatch.setenv("KAFKA_CLIENT_CERT_KEY", KEY.replace("PRIVATE KEY-----\n-", "PRIVATE KEY-----\ntiger\n-"))
+    monkeypatch.setenv("OTTLA_KAFKA__BOOTSTRAP_SERVERS", "own:9092")
+    shown = {
+        one["name"]: (one["value"], one["source"]) for one in ottla("config", "show", "--json").document["settings"]
+    }
+    assert shown["kafka.bootstrap_servers"] == ("own:9092", "environment")
+    assert shown["kafka.security_protocol"] == ("ssl", "Heroku's variables")
+    assert shown["kafka.ssl_key"] == (HIDDEN, "Heroku's variables")
+    assert shown["kafka.ssl_certificate"] == ("(PEM text)", "Heroku's variables")
+    told = ottla("config", "explain", "kafka.bootstrap_servers").out.splitlines()
+    assert told[-2:] == ["  Heroku's variables: heroku:9096", "  environment: own:9092  <- in force"]
+    assert "tiger" not in ottla("config", "explain", "kafka.ssl_key").out
+
+
+def test_faults_of_security_are_told_all_at_once_without_secrets(ottla: Ottla, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTTLA_KAFKA__SASL_PASSWORD", "tiger")
+    monkeypatch.setenv("OTTLA_KAFKA__SSL_KEY", "/no/such/file")
+    outcome = ottla("config", "show")
+    assert outcome.status == 1
+    assert "kafka.sasl_password without kafka.security_protocol = sasl_ssl" in outcome.err
+    assert "kafka.ssl_key without kafka.security_protocol = ssl" in outcome.err
+    assert "tiger" not in outcome.err
+
+
 @pytest.mark.parametrize(
     "name",
     [
+        "kafka.sasl_password",
+        "kafka.ssl_key_password",
+        "kafka.sasl_token",
         "kafka.properties.sasl.password",
         "kafka.properties.ssl.key.pem",
         "kafka.properties.ssl.keystore.password",

@@ -207,6 +207,23 @@ def test_the_repr_of_settings_shows_what_is_no_secret() -> None:
     assert "postgresql://(hidden)@db/orders" in shown
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"ssl_certificate": CERTIFICATE, "ssl_key": KEY.replace("AAAA", "s3cret")},
+        {"ssl_ca": CERTIFICATE.replace("AAAA", "s3cret")},
+        {"properties": {"ssl.key.pem": "s3cret"}},
+        {"properties": {"ssl.key.password": "s3cret", "no.such": "x"}},
+    ],
+)
+def test_what_the_client_library_cannot_read_is_told_without_its_text(
+    broken: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG), pytest.raises(ConfigurationError, match="librdkafka does not take") as told:
+        Producer(KafkaSettings(security_protocol="ssl", **broken))
+    assert "s3cret" not in str(told.value) + caplog.text + repr(told.value.__context__)
+
+
 def test_a_secret_of_a_wrong_type_is_not_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "ottla.toml").write_text('[kafka]\nsasl_password = ["s3cret"]\nproperties = "s3cret"\n')
     with pytest.raises(ConfigurationError) as told:
