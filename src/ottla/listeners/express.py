@@ -74,26 +74,35 @@ class Express:
             tracker: The partition's.
             is_async: Whether the handlers meant are coroutine functions.
         """
+        if self._closed:
+            return None
+        alike = self.alike(messages, tracker)
+        if alike is None or not alike[0].plain or alike[0].is_async is not is_async:
+            return None
+        listener, events = alike
+        finish = self._finisher(tracker)
+        return Trip(listener, messages, events, tracker, self._service, finish, self._observer, self._way_on)
+
+    def alike(self, messages: list[Message], tracker: OffsetTracker) -> tuple[Listener, list[Any]] | None:
+        """The handler of the first record, and the events of those from the first on that are for it; None where the
+        first one is out of the ordinary."""
         values = [message.value() for message in messages]
         first = values[0]
-        if first is None or self._closed or tracker.parked is not None:
+        if first is None or tracker.parked is not None:
             return None
         route = self._dispatcher.quick(messages[0].topic(), first)
-        if route is None or not route[0].plain or route[0].is_async is not is_async:
+        if route is None:
             return None
-        prefix, alike = first[:5], [first]
+        listener, cls = route
+        prefix, run = first[:5], [first]
         for value in values[1:]:
             if value is None or value[:5] != prefix:
                 break
-            alike.append(value)
+            run.append(value)
         try:
-            events = self._dispatcher.decode_run(alike, route[1])
+            return listener, self._dispatcher.decode_run(run, cls)
         except DecodeError as error:
-            if not error.index:
-                return None
-            events = self._dispatcher.decode_run(alike[: error.index], route[1])
-        finish = self._finisher(tracker)
-        return Trip(route[0], messages, events, tracker, self._service, finish, self._observer, self._way_on)
+            return (listener, self._dispatcher.decode_run(run[: error.index], cls)) if error.index else None
 
     def _finisher(self, tracker: OffsetTracker) -> Callable[[Message], bool]:
         """Marks a record as finished; False if that cannot be done now."""

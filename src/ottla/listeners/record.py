@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator
+from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -100,6 +101,10 @@ class RecordProcessor:
         """The steps of some records of one partition, in their order. When they end, each record is finished, or will
         be once what it led to is acknowledged; where they are given up, the records left stay unfinished and are
         delivered again to whoever gets the partition."""
+        together = self._together(messages, tracker)
+        if together is not None:
+            yield from self._handle_all(together, tracker)
+            return
         batch: list[Delivery] = []
         for index, message in enumerate(messages):
             if index and not batch:
@@ -116,6 +121,19 @@ class RecordProcessor:
                 yield from self._handle_all([delivery], tracker)
         if batch:
             yield from self._handle_all(batch, tracker)
+
+    def _together(self, messages: list[Message], tracker: OffsetTracker) -> list[Delivery] | None:
+        """All of the records, decoded at once, where they are one batch for one handler and nothing is unusual."""
+        alike = self.express.alike(messages, tracker) if len(messages) > 1 else None
+        if alike is None or len(alike[1]) < len(messages):
+            return None
+        listener, events = alike
+        if listener.batch < len(messages) or listener.filter is not None:
+            return None
+        return [
+            Delivery(message, message, listener, event, Context(message, self._service))
+            for message, event in zip(messages, events, strict=True)
+        ]
 
     def _handle_all(self, batch: list[Delivery], tracker: OffsetTracker) -> Way:
         """Handles records that go to the same handler; where it wants that, they are committed before the next."""
@@ -325,11 +343,16 @@ class RecordProcessor:
                 yield from self._one_by_one(error, batch, tracker)
             return
         seconds_each = (time.perf_counter() - started) / len(batch)
-        for one, outgoing in zip(batch, prepared, strict=True):
+        if prepared is None and self._transaction is None and listener.ack != "manual" and tracker.parked is None:
+            for one in batch:
+                tracker.finished(one.message.offset())
+            self._observer.handled_many(topic, listener.name, [seconds_each] * len(batch))
+            return
+        for one, outgoing in zip(batch, prepared or repeat([]), strict=prepared is not None):
             yield from self._finish(one, outgoing, tracker, seconds_each)
 
-    def _called_together(self, batch: list[Delivery]) -> Generator[Call | Sleep, Any, list[list[Outgoing]]]:
-        """What the handler wants to be published for each; raises with nothing published."""
+    def _called_together(self, batch: list[Delivery]) -> Generator[Call | Sleep, Any, list[list[Outgoing]] | None]:
+        """What the handler wants to be published for each, None if nothing at all; raises with nothing published."""
         listener, contexts = batch[0].listener, [one.context for one in batch]
         manual = [context.acknowledgement for context in contexts if context.acknowledgement is not None]
         for acknowledgement in manual:
@@ -339,6 +362,8 @@ class RecordProcessor:
         finally:
             for acknowledgement in manual:
                 acknowledgement.running = False
+        if answers is None:
+            return None
         prepared = []
         for one, answer in zip(batch, _answer_each(answers, len(batch), listener), strict=True):
             prepared.append((yield from self._publishing.prepare(answer, one.context, listener.name)))
