@@ -22,6 +22,9 @@ from ottla.events import read_envelope
 from ottla.kafka.record import Record
 from tests.listeners.harness import World, eventually, headers_of, service
 
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what does not depend on the database."""
+
 LONG = int(os.environ.get("OTTLA_ROUNDS", "2")) > 2
 
 
@@ -82,6 +85,7 @@ async def test_what_a_transaction_leaves_is_published_if_it_commits(world: World
     assert headers_of(records[0])["ce_source"] == f"/{world.group}".encode()
 
 
+@ON_SQLITE
 async def test_an_event_that_does_not_fit_its_schema_fails_the_transaction(world: World, engine: Engine) -> None:
     app = service(world)
     outbox = app.outbox(engine)
@@ -116,6 +120,7 @@ async def test_async_sessions_write_to_it_as_well(world: World, database_url: st
     assert ids(world.records(world.orders)) == [first, second]
 
 
+@ON_SQLITE
 async def test_an_event_of_a_handler_continues_its_flow_and_is_left_once(world: World, engine: Engine) -> None:
     app = service(world)
     inbox, outbox = app.inbox(engine), app.outbox(engine)
@@ -141,6 +146,7 @@ async def test_an_event_of_a_handler_continues_its_flow_and_is_left_once(world: 
     assert (envelope.correlation_id, envelope.causation_id) == ("c-1", "e-1")
 
 
+@ON_SQLITE
 async def test_an_event_for_later_is_not_published_before_its_time_and_may_be_taken_back(
     world: World, engine: Engine
 ) -> None:
@@ -205,6 +211,7 @@ async def test_what_a_relay_held_that_died_is_published_when_its_lease_ends(worl
     assert world.records(world.orders)[0].timestamp_ms >= now + 1500
 
 
+@ON_SQLITE
 async def test_what_waits_for_long_is_measured_and_makes_the_service_unready(world: World, engine: Engine) -> None:
     app = service(world)
     outbox = app.outbox(engine, late_s=5)
@@ -227,6 +234,7 @@ async def test_what_waits_for_long_is_measured_and_makes_the_service_unready(wor
         assert f"ottla_outbox_events{labels} 0.0" in app.metrics.page().decode()
 
 
+@ON_SQLITE
 async def test_an_event_that_the_broker_refuses_stays_and_is_told_and_the_others_go(
     world: World, engine: Engine
 ) -> None:
@@ -245,6 +253,7 @@ async def test_an_event_that_the_broker_refuses_stays_and_is_told_and_the_others
         await ready(app)
 
 
+@ON_SQLITE
 async def test_a_service_may_leave_the_relaying_to_another_process(world: World, engine: Engine) -> None:
     writer, relay = service(world), App(f"{world.group}-relay", settings=world.settings)
     outbox = writer.outbox(engine, relay=False)

@@ -136,8 +136,9 @@ async def test_answers_of_many_are_gathered_until_there_are_enough(world: World)
 
 async def test_what_is_gathered_when_the_time_is_up_is_told_to_be_partial(world: World) -> None:
     asks = asking(world)
-    broken = answering(world, "-b", fails=ValueError("out of order"))
-    async with answering(world, "-a").running(), broken.running(), asks.running():
+    works, broken = answering(world, "-a"), answering(world, "-b", fails=ValueError("out of order"))
+    async with works.running(), broken.running(), asks.running():
+        await eventually(lambda: not works.health.wrong() and not broken.health.wrong(), what="readiness")
         events = [world.Ordered("o-1"), world.Ordered("o-2", quantity=0)]
         gathered = await asks.scatter(*events, reply_type=world.Reserved, count=4, timeout_s=4)
     assert [reply.by for reply in gathered.replies] == ["-a"]
