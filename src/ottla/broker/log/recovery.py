@@ -106,7 +106,7 @@ def _behind(folder: Path, saved: Checkpoint, sizes: dict[int, int], start_offset
     """What follows a checkpoint; None if the files are not those it speaks of."""
     kept = [state for state in saved.segments if state.base_offset in sizes]
     # Retention may have taken all of them, and left the empty one that was begun where the checkpoint ends.
-    all_gone = not kept and min(sizes, default=-1) == saved.offset <= start_offset
+    all_gone = bool(saved.segments) and not kept and min(sizes, default=-1) == saved.offset <= start_offset
     if not all_gone and (not kept or not _match(kept, saved, sizes, start_offset)):
         return None
     producers, transactions = Producers(), Transactions()
