@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from ottla.events import Envelope, envelope_headers, read_envelope
+from ottla.events.envelope import read_flow
 
 TIME = datetime(2020, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 ENVELOPE = Envelope("id-1", "shop.OrderCreated", "orders", TIME, "flow-1", "cause-1")
@@ -79,3 +80,21 @@ def test_a_header_given_twice_counts_with_its_last_value() -> None:
     found = read_envelope([("ce_id", b"first"), ("ce_id", b"last")])
     assert found is not None
     assert found.id == "last"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        None,
+        [],
+        [("ce_type", b"x")],
+        [("ce_id", b"")],
+        [("ce_id", b"a")],
+        [("ce_id", b"a"), ("ce_correlationid", b"b")],
+        [("ce_id", b"a"), ("ce_id", b"c"), ("ce_correlationid", None)],
+        [("ce_id", "text"), ("ce_correlationid", b"\xff")],
+    ],
+)
+def test_the_ids_of_a_flow_are_those_of_the_envelope(headers: list[tuple[str, str | bytes | None]] | None) -> None:
+    envelope = read_envelope(headers)
+    assert read_flow(headers) == (envelope and (envelope.id, envelope.correlation_id))

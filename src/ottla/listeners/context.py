@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from ottla.errors import HandlerError
 from ottla.events import Envelope, read_envelope
+from ottla.events.envelope import read_flow
 from ottla.events.ids import derived_event_id
 from ottla.kafka.record import Headers, Message, RecordMetadata
 from ottla.listeners.acknowledgement import Acknowledgement
@@ -95,6 +96,12 @@ class Context:
         if self._envelope is None:
             self._envelope = read_envelope(self.headers) or self._made_up()
         return self._envelope
+
+    @property
+    def flow(self) -> tuple[str, str]:
+        """The event's id and its correlation id."""
+        found = read_flow(self.headers) if self._envelope is None else None
+        return found or (self.envelope.id, self.envelope.correlation_id)
 
     @property
     def event_id(self) -> str:
