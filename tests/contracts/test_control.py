@@ -182,7 +182,7 @@ async def test_hooks_are_told_of_partitions_before_their_first_and_after_their_l
     assert told == ["assigned [0, 1]", "record", "revoked [0, 1], 1 committed"]
 
 
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+@pytest.mark.parametrize("protocol", ["classic", "consumer"] if LONG else ["classic"])
 async def test_a_static_member_that_comes_back_in_time_has_its_partitions_and_disturbs_nobody(
     world: World, protocol: str
 ) -> None:
@@ -219,7 +219,7 @@ async def test_a_static_member_that_comes_back_in_time_has_its_partitions_and_di
     assert moved[before:] == ["second has 2"]
 
 
-@pytest.mark.parametrize("assignor", ["range", "cooperative-sticky", "consumer"] if LONG else ["range", "consumer"])
+@pytest.mark.parametrize("assignor", ["range", "cooperative-sticky", "consumer"] if LONG else ["consumer"])
 async def test_members_share_partitions_with_each_assignor_and_take_retry_topics_along(
     world: World, assignor: str
 ) -> None:

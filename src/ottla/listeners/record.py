@@ -155,10 +155,12 @@ class RecordProcessor:
         except Exception as error:
             self._log.error("%s", error)
             yield from self._bury(message, tracker, error, UNDECODED, 0)
+            self._passed(message, source, tracker)
             return None
         if routed is None or source is None:
             self._observer.skipped(message.topic())
             tracker.finished(message.offset())
+            self._passed(message, source, tracker)
             return None
         one = Delivery(message, source, *routed, Context(source, self._service))
         if isinstance(source, Original):
@@ -182,6 +184,11 @@ class RecordProcessor:
             tracker.finished(one.message.offset())
         self._settled(one, tracker)
         return False
+
+    def _passed(self, message: Message, source: Message | None, tracker: OffsetTracker) -> None:
+        """A record has not come as far as a handler: nothing is to wait behind it in a retry topic."""
+        if source is not None and self._parking is not None:
+            self._parking.settled(message, source, tracker)
 
     def _admitted(self, one: Delivery, tracker: OffsetTracker) -> Generator[Call | Sleep, Any, bool]:
         """Whether no record of its key that lies in a retry topic comes first."""
