@@ -160,6 +160,9 @@ _HOMES = {
     "RequestTimeout": "errors",
 }
 
+_EXTRAS = {"sqlalchemy": "sqlalchemy"}
+"""Packages that only some names need, and the extra that brings them."""
+
 __all__ = ["__version__", *_HOMES]
 
 
@@ -169,7 +172,12 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"ottla has no public name {name!r}; it has {', '.join(sorted(_HOMES))}")
     from importlib import import_module
 
-    value = getattr(import_module(f"{__name__}.{home}"), name)
+    try:
+        value = getattr(import_module(f"{__name__}.{home}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        raise ImportError(f"ottla.{name} needs {error.name}: pip install 'ottla[{_EXTRAS[error.name]}]'") from error
     globals()[name] = value
     return value
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -178,3 +180,27 @@ def test_another_database_is_refused_before_anything_is_written() -> None:
 def test_without_its_table_the_handler_fails_rather_than_handle_twice(engine: Engine) -> None:
     with pytest.raises(DatabaseError):
         is_first(engine, Inbox(), "e-1")
+
+
+def test_where_sqlalchemy_is_missing_the_error_says_what_to_install() -> None:
+    program = "import sys; sys.modules['sqlalchemy'] = None\nfrom ottla import Inbox"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert "ottla.Inbox needs sqlalchemy: pip install 'ottla[sqlalchemy]'" in done.stderr
+
+
+def test_without_the_package_that_async_sessions_need_plain_ones_work() -> None:
+    program = """
+import sys
+sys.modules["greenlet"] = None
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+from ottla import App, Inbox
+from tests.patterns.contexts import context
+engine, inbox = create_engine("sqlite://"), Inbox()
+with Session(engine) as session, session.begin():
+    inbox.table.create(session.connection())
+    with inbox.once(context("e-1"), session) as first:
+        print(first, App("shop").outbox(engine).tables.name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "True ottla_outbox\n", done.stderr

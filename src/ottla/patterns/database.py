@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sqlalchemy import BigInteger, Engine, Table, create_engine, func, literal, make_url
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Session
 
 from ottla.errors import ConfigurationError
 
-try:
-    from sqlalchemy import BigInteger, Engine, Table, create_engine, func, literal, make_url
-    from sqlalchemy import cast as sql_cast
-    from sqlalchemy.dialects import postgresql, sqlite
-    from sqlalchemy.engine import Connection
+if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
-    from sqlalchemy.orm import Session
-except ModuleNotFoundError as error:  # pragma: no cover: the tests have it
-    raise ConfigurationError(
-        f"inbox and outbox stand on SQLAlchemy: pip install 'ottla[sqlalchemy]' ({error})"
-    ) from error
 
 SyncSession: TypeAlias = Session | Connection
-AnyAsyncSession: TypeAlias = AsyncSession | AsyncConnection
-AnySession: TypeAlias = SyncSession | AnyAsyncSession
-Database: TypeAlias = Engine | AsyncEngine | str | Callable[[], "Engine | AsyncEngine | str"]
+AnyAsyncSession: TypeAlias = "AsyncSession | AsyncConnection"
+AnySession: TypeAlias = "SyncSession | AnyAsyncSession"
+Database: TypeAlias = "Engine | AsyncEngine | str | Callable[[], Engine | AsyncEngine | str]"
 """Where a database is: an engine, a URL, or a function that gives one of them when the app starts."""
 
 SUPPORTED = ("postgresql", "sqlite")
@@ -32,8 +30,20 @@ SUPPORTED = ("postgresql", "sqlite")
 _PLAIN_DRIVERS = {"postgresql+asyncpg": "postgresql+psycopg", "sqlite+aiosqlite": "sqlite"}
 
 
+def _of_asyncio(thing: object, *names: str) -> bool:
+    """Whether something is of a class of SQLAlchemy's asyncio part, which needs a package more: where nobody has loaded
+    it, nothing is."""
+    there = sys.modules.get("sqlalchemy.ext.asyncio")
+    return there is not None and isinstance(thing, tuple(getattr(there, name) for name in names))
+
+
 def is_async(session: AnySession) -> bool:
-    return isinstance(session, AsyncSession | AsyncConnection)
+    return _of_asyncio(session, "AsyncSession", "AsyncConnection")
+
+
+def is_orm(session: AnySession) -> bool:
+    """Whether it is a session, with objects that are still to be written, and no mere connection."""
+    return isinstance(session, Session) or _of_asyncio(session, "AsyncSession")
 
 
 def dialect_of(session: AnySession, table: Table) -> str:
@@ -42,10 +52,8 @@ def dialect_of(session: AnySession, table: Table) -> str:
     Raises:
         ConfigurationError: It is none of those supported.
     """
-    if isinstance(session, Session | AsyncSession):
-        name = session.get_bind(clause=table).dialect.name
-    else:
-        name = session.dialect.name
+    found: Any = session
+    name: str = (found.get_bind(clause=table) if is_orm(session) else found).dialect.name
     if name not in SUPPORTED:
         raise ConfigurationError(f"table {table.name}: {name} is not supported; {' and '.join(SUPPORTED)} are")
     return name
@@ -84,7 +92,7 @@ class Worker:
         return self._engine
 
     def _open(self, given: AsyncEngine | str) -> Engine:
-        url = given.url if isinstance(given, AsyncEngine) else make_url(given)
+        url = make_url(given) if isinstance(given, str) else given.url
         driver = _PLAIN_DRIVERS.get(url.drivername, url.drivername)
         if url.get_backend_name() not in SUPPORTED:
             raise ConfigurationError(f"{url.render_as_string()}: {' and '.join(SUPPORTED)} are supported")

@@ -18,15 +18,13 @@ from datetime import datetime, timedelta
 from typing import Any, overload
 
 from sqlalchemy import Engine, MetaData
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session
 
 from ottla.errors import ConfigurationError
 from ottla.events import new_event_id
 from ottla.kafka.record import Headers
 from ottla.listeners.context import Context
 from ottla.listeners.outputs import Outgoing, Outputs
-from ottla.patterns.database import AnyAsyncSession, AnySession, SyncSession, dialect_of, is_async
+from ottla.patterns.database import AnyAsyncSession, AnySession, SyncSession, dialect_of, is_async, is_orm
 from ottla.patterns.due import due_ms
 from ottla.patterns.inbox import ddl
 from ottla.patterns.outbox_tables import OutboxTables
@@ -108,6 +106,8 @@ class Outbox:
         Raises:
             EventDefinitionError, EncodeError: It is not an event, or does not fit its schema.
             RegistryUnavailable, RegistryRejected: No schema id for it. Only the first event of a class asks.
+            ValueError: As App.schedule, for `delay` and `at`.
+            sqlalchemy.exc.IntegrityError: An event of this `event_id` is waiting already.
         """
         due = due_ms(delay, at)
         identity = event_id or new_event_id()
@@ -126,9 +126,9 @@ class Outbox:
 
         if is_async(session):
             return self._add_async(session, event, make, identity)
-        if isinstance(session, Session):
+        if is_orm(session):
             # What the event is about is written (and locked) before it: whoever waits for that comes after, here too.
-            session.flush()
+            session.flush()  # type: ignore[union-attr]
         session.execute(make())
         return identity
 
@@ -157,7 +157,7 @@ class Outbox:
         return ddl(self.tables.all, dialect)
 
     async def _add_async(self, session: Any, event: Any, make: Callable[[], Any], identity: str) -> str:
-        if isinstance(session, AsyncSession):
+        if is_orm(session):
             await session.flush()
         # The first of a class asks the registry.
         outputs = self._ready()
