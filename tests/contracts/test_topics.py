@@ -14,7 +14,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from ottla.testing import Broker
+from ottla.testing import Broker, EmbeddedBroker
 from tests.contracts.clients import (
     PATIENCE_S,
     admin,
@@ -226,3 +226,30 @@ def test_partitions_cannot_be_fewer_nor_as_many_as_before(client: AdminClient, t
     with pytest.raises(KafkaException) as failure:
         client.create_partitions([NewPartitions(topic_of_3, count)])[topic_of_3].result(PATIENCE_S)
     assert error_code(failure.value) == KafkaError.INVALID_PARTITIONS
+
+
+def test_more_replicas_than_brokers_are_refused_where_that_is_wanted(
+    broker: Broker, broker_kind: str, topic_name: str
+) -> None:
+    def refuses(of: Broker) -> bool:
+        client = admin(of)
+        future = client.create_topics([NewTopic(topic_name, 1, 3)])[topic_name]
+        with pytest.raises(KafkaException) as failure:
+            future.result(20)
+        assert error_code(failure.value) == KafkaError.INVALID_REPLICATION_FACTOR
+        said: str = failure.value.args[0].str()
+        return said.startswith(
+            "Unable to replicate the partition 3 time(s): The target replication factor of 3 cannot be reached because "
+            "only 1 broker(s) are registered"
+        )
+
+    if broker_kind == "kafka":
+        assert refuses(broker)
+        return
+    with EmbeddedBroker(options={"any_replication_factor": False}) as strict:
+        assert refuses(strict)
+    client = admin(broker)
+    client.create_topics([NewTopic(topic_name, 1, 3)])[topic_name].result(20)
+    (found,) = client.list_topics(topic_name, timeout=20).topics.values()
+    assert found.partitions[0].replicas == found.partitions[0].isrs
+    assert len(found.partitions[0].replicas) == 1

@@ -54,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--flush-interval-ms", type=int)
     add("--no-auto-create-topics", dest="auto_create_topics", action="store_false", help="unknown topics are errors")
+    add(
+        "--no-any-replication-factor",
+        dest="any_replication_factor",
+        action="store_false",
+        help="refuse topics of more than one replica",
+    )
     add("--partitions", type=int, help=f"of a topic created without a number (default {defaults.partitions})")
     add("--group-initial-rebalance-delay-ms", type=int)
     add("--group-min-session-timeout-ms", type=int)

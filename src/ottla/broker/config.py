@@ -28,6 +28,8 @@ class BrokerConfig:
             default, the operating system writes when it likes.
         flush_interval_ms: For `flush="interval"`.
         auto_create_topics: Whether a metadata request for an unknown topic creates it (if the client allows it too).
+        any_replication_factor: Whether topics may be asked for with more replicas than the one there is, as programs do
+            that are made for clusters. Without it they are refused, as by a cluster of one Apache Kafka.
         partitions: Partitions of a topic created without a number.
         message_max_bytes: Default of max.message.bytes.
         retention_ms, retention_bytes, segment_bytes: Defaults of the topic settings of that name; -1 is no limit.
@@ -75,6 +77,7 @@ class BrokerConfig:
     flush: FlushPolicy = "ack"
     flush_interval_ms: int = 1000
     auto_create_topics: bool = True
+    any_replication_factor: bool = True
     partitions: int = 1
     message_max_bytes: int = 1_048_588
     retention_ms: int = 7 * 24 * 3600 * 1000

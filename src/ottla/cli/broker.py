@@ -81,6 +81,14 @@ def broker(
             show_default="create",
         ),
     ] = None,
+    any_replication_factor: Annotated[
+        bool | None,
+        typer.Option(
+            "--any-replication-factor/--no-any-replication-factor",
+            help="Make topics that ask for more replicas than one, with one.",
+            show_default="make",
+        ),
+    ] = None,
     metrics_port: Annotated[
         int | None,
         typer.Option(
@@ -114,6 +122,7 @@ def broker(
             allow_insecure=allow_insecure,
             flush=flush and flush.value,
             auto_create_topics=auto_create_topics,
+            any_replication_factor=any_replication_factor,
             partitions=partitions,
             metrics_port=metrics_port,
         )

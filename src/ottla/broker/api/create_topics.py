@@ -1,10 +1,10 @@
 """CreateTopics (19), versions 0 to 7: makes topics, durably, before the answer.
 
-Partition count -1 takes the broker's default. Any replication factor from 1 up and -1 are accepted and reported as 1:
-there is one node. Assignments are accepted for their number of partitions. Errors per topic: TOPIC_ALREADY_EXISTS,
-INVALID_TOPIC_EXCEPTION, INVALID_PARTITIONS, POLICY_VIOLATION (more than 10,000 partitions),
-INVALID_REPLICATION_FACTOR, INVALID_CONFIG, INVALID_REQUEST (named twice), KAFKA_STORAGE_ERROR (a full disk),
-THROTTLING_QUOTA_EXCEEDED (from version 6 on).
+Partition count -1 takes the broker's default. Any replication factor from 1 up and -1 are accepted and reported as 1
+(there is one node), unless `any_replication_factor` is off. Assignments are accepted for their number of partitions.
+Errors per topic: TOPIC_ALREADY_EXISTS, INVALID_TOPIC_EXCEPTION, INVALID_PARTITIONS, POLICY_VIOLATION (more than 10,000
+partitions), INVALID_REPLICATION_FACTOR, INVALID_CONFIG, INVALID_REQUEST (named twice), KAFKA_STORAGE_ERROR (a full
+disk), THROTTLING_QUOTA_EXCEEDED (from version 6 on).
 `validate_only` checks and makes nothing.
 """
 
@@ -26,6 +26,10 @@ from ottla.broker.wire.messages.create_topics import CREATE_TOPICS
 from ottla.broker.wire.schema import Message
 
 API = CREATE_TOPICS
+TOO_MANY = (
+    "Unable to replicate the partition %d time(s): The target replication factor of %d cannot be reached because "
+    "only 1 broker(s) are registered."
+)
 
 
 def handle(broker: Broker, call: Call) -> None:
@@ -68,6 +72,8 @@ def _create(broker: Broker, wanted: Message, validate_only: bool, refuses: Calla
     if wanted["replication_factor"] < 1 and wanted["replication_factor"] != -1:
         message = "Replication factor must be larger than 0, or -1 to use the default value."
         return _refusal(wanted, ErrorCode.INVALID_REPLICATION_FACTOR, message)
+    if wanted["replication_factor"] > 1 and not broker.config.any_replication_factor:
+        return _refusal(wanted, ErrorCode.INVALID_REPLICATION_FACTOR, TOO_MANY % ((wanted["replication_factor"],) * 2))
     fault = topic_configs.faults(given)
     if fault:
         return _refusal(wanted, ErrorCode.INVALID_CONFIG, fault)
