@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from ottla.errors import KafkaError, TransactionAborted
+from ottla.streams import StreamsBuilder
+from ottla.streams.app import StreamsApp
 from ottla.streams.errors_policy import ErrorHandlers
 from ottla.streams.runtime.collector import Collector
 from ottla.streams.runtime.membership import Membership
 from ottla.streams.runtime.restoration import Restorer
 from tests.streams.runtime.conftest import Stage, eventually, ready
+from tests.streams.runtime.totals import settings_of
 
 
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
@@ -146,18 +149,18 @@ async def test_an_output_that_the_broker_refuses_is_the_production_handlers(stag
             await eventually(lambda: any("production failed" in reason for reason in app.health.dead()))
 
 
-async def test_processed_records_of_a_repartition_topic_are_deleted(stage: Stage) -> None:
-    stage.give(60)
-    topic = f"{stage.setup.name}-words-repartition"
-    async with stage.running() as app:
-        await stage.all_right()
+async def test_processed_records_of_a_repartition_topic_are_deleted(local_stage: Stage) -> None:
+    local_stage.give(60)
+    topic = f"{local_stage.setup.name}-words-repartition"
+    async with local_stage.running() as app:
+        await local_stage.all_right()
         instance = app.instance
         assert instance is not None
         await eventually(lambda: not any(task.dirty for task in instance.thread.tasks.values()))
-        instance.purge.once(stage.admin, list(instance.thread.tasks.values()))
-        assert stage.records(topic) == []
-        stage.give(10)
-        await stage.all_right()
+        instance.purge.once(local_stage.admin, list(instance.thread.tasks.values()))
+        assert local_stage.records(topic) == []
+        local_stage.give(10)
+        await local_stage.all_right()
 
 
 async def test_the_metadata_topic_remembers_the_topology(local_stage: Stage) -> None:
@@ -229,3 +232,18 @@ async def test_what_was_not_committed_when_the_group_took_the_tasks_away_is_undo
         local_stage.give(300)
         await local_stage.all_right()
         await eventually(lambda: next(losses, None) is None)
+
+
+async def test_a_task_with_two_topics_does_not_wait_for_the_one_that_is_at_its_end(local_stage: Stage) -> None:
+    """The client library says that there are no more records often in one breath with the last of them."""
+    stage, other = local_stage, f"{local_stage.setup.source}-other"
+    stage.admin.ensure_topics({other: 3})
+    stage.give(30)
+    builder = StreamsBuilder()
+    merged = builder.stream(stage.setup.source, other, key=str, value=str)
+    merged.map(lambda _key, value: (value.split()[0], 1), key=str, value=int).to(stage.setup.sink)
+    async with StreamsApp(stage.setup.name, builder.build(), settings=settings_of(stage.setup)).running():
+        await eventually(lambda: sum(map(len, stage.out().values())) == 30)
+        for total in range(35, 60, 5):
+            stage.give(5)  # only the one topic gets more
+            await eventually(lambda total=total: sum(map(len, stage.out().values())) == total)

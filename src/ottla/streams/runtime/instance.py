@@ -32,6 +32,7 @@ from ottla.streams.topology.stores import StoreSpec
 
 CLEAN_S = 60.0
 STANDBYS_S = 2.0
+LOOK_S = 1.0
 
 
 class WallClock:
@@ -142,7 +143,7 @@ class Instance:
             tend=self._tend,
         )
         self._next_clean = time.monotonic() + CLEAN_S
-        self._next_standbys = 0.0
+        self._next_standbys = self._next_look = 0.0
         self.purge = Purge(settings.kafka, plan)
         self._known_partitions = dict(plan.partitions)
 
@@ -257,9 +258,11 @@ class Instance:
     def _tend(self) -> None:
         """On the stream thread, between batches."""
         now = time.monotonic()
-        if self._broker_away and any(task.committed_at > now - 1 for task in self.thread.tasks.values()):
-            self._broker_away = False
-            self._observer.clear_condition("broker")
+        if self._broker_away and now >= self._next_look:
+            self._next_look = now + LOOK_S
+            if self.thread.broker_answers():
+                self._broker_away = False
+                self._observer.clear_condition("broker")
         if now >= self._next_clean:
             self._next_clean = now + CLEAN_S
             for task in self.directory.clean(self._settings.streams.cleanup_delay_s):

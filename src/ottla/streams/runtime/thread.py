@@ -31,6 +31,7 @@ from ottla.kafka.stream_clients import (
     Consumer,
     TopicPartition,
     fetch_also,
+    topic_is_known,
 )
 from ottla.settings import StreamsSettings
 from ottla.streams.runtime.active_task import ActiveTask, MakeTask, State
@@ -42,6 +43,8 @@ from ottla.streams.runtime.stores import TaskStores
 
 POLL_S = 0.1
 FAILURE_WAIT_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+SETTLED_S = 5.0
+LOOK_TIMEOUT_S = 0.5
 REFRESH_S = 6 * 3600.0
 """The group forgets the offsets of topics nobody subscribes to a week after they were committed
 (`offsets.retention.minutes`); and these nobody does."""
@@ -142,6 +145,11 @@ class StreamThread:
         """Whether it has been asked to end, or has ended by itself."""
         return self._stop.is_set() or not self._thread.is_alive()
 
+    def broker_answers(self) -> bool:
+        """Whether there is a broker: the client library tells when the last one goes, not when one comes back. To be
+        called by `tend` only."""
+        return self._fetcher is not None and topic_is_known(self._fetcher, self._plan.tokens_topic, LOOK_TIMEOUT_S)
+
     # ------------------------------------------------------------------ the thread
 
     def _run(self) -> None:
@@ -190,6 +198,8 @@ class StreamThread:
             self._process()
             if self._commit_is_due():
                 self._commit(list(self.tasks.values()))
+            elif self._failures:
+                self._forget_failures()
         except KafkaError as error:
             self._roll_back(error)
         except RegistryUnavailable as error:
@@ -252,15 +262,16 @@ class StreamThread:
         if first is None:
             return
         runs: dict[Place, list[Any]] = {}
+        ended: set[Place] = set()
         for message in (first, *self._fetcher.consume(self._settings.batch_records - 1, 0)):
             place = message.topic(), message.partition()
             error = message.error()
             if error is None:
                 runs.setdefault(place, []).append(message)
+                ended.discard(place)
             elif error.code() == PARTITION_EOF:
                 self.ends[place] = message.offset()
-                if place not in runs and (owner := self._owners.get(place)) is not None:
-                    owner.queues.by_place[place].at_end = True
+                ended.add(place)
             else:
                 self._faulty(place, error)
         for place, messages in runs.items():
@@ -272,6 +283,10 @@ class StreamThread:
             if not queue.paused and len(queue) >= self._settings.buffered_records_max:
                 self._fetcher.pause([TopicPartition(*place)])
                 queue.paused = True
+        for place in ended:
+            # Said once, and often in one breath with the last records: it holds behind them.
+            if (owner := self._owners.get(place)) is not None:
+                owner.queues.by_place[place].at_end = True
 
     def _patience(self) -> float:
         """How long to wait for records: not at all where there is something to do."""
@@ -358,6 +373,13 @@ class StreamThread:
             task.was_committed(ends)
         self._observer.committed(time.monotonic() - now)
         if self._failures:
+            self._failures = 0
+            self._observer.clear_condition("transaction")
+
+    def _forget_failures(self) -> None:
+        """Where nothing is left to commit (the work has gone elsewhere), nothing would ever tell that all is well."""
+        idle = all(task.state is State.RUNNING and not task.dirty for task in self.tasks.values())
+        if idle and time.monotonic() > self._not_before + SETTLED_S:
             self._failures = 0
             self._observer.clear_condition("transaction")
 
