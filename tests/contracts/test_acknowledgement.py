@@ -130,6 +130,20 @@ async def test_acknowledging_by_hand_is_for_handlers_that_asked_for_it(world: Wo
     assert "ack='manual'" in told[0]
 
 
+async def test_the_background_commits_after_so_many_records_whatever_the_clock_says(world: World) -> None:
+    limits = msgspec.structs.replace(world.settings.listener, commit_interval_s=600.0, commit_records_max=5)
+    app = App(world.group, settings=msgspec.structs.replace(world.settings, listener=limits))
+    app.listen(world.Ordered)(lambda order: None)
+    async with app.running():
+        for n in range(4):
+            await app.publish(world.Ordered(f"o-{n}"))
+        await eventually(lambda: app._runner and app._runner._finished() == 4)
+        first = world.committed(world.orders)
+        await asyncio.gather(*(app.publish(world.Ordered(f"o-{n}")) for n in range(6)))
+        await eventually(lambda: world.committed(world.orders) >= 5, what="the commit")
+        assert first < 5
+
+
 @KINDS
 async def test_each_record_is_committed_before_the_next_one_is_begun(world: World, kind: str) -> None:
     app, found = seldom(world), list[int]()

@@ -263,7 +263,7 @@ async def test_a_handler_slower_than_the_poll_interval_keeps_its_partition(world
     app, gate = App(world.group, settings=with_limits(world, **limits)), threading.Event()
 
     def slow(order: Any) -> None:
-        gate.wait(8.0)
+        gate.wait(6.8)
         seen.append(order.quantity)
 
     async def slow_async(order: Any) -> None:

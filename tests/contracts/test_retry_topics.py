@@ -56,6 +56,8 @@ async def test_the_partition_goes_on_while_a_record_waits_in_a_retry_topic(world
         await eventually(lambda: [name for name, _, _ in calls].count("bad") == 3, what="the third attempt")
         await eventually(lambda: world.committed(f"{world.orders}-retry-2") == 1, what="the last commit")
     assert [name for name, _, _ in calls] == ["bad", "good-1", "good-2", "bad", "bad"]
+    labels = f'handler="handle",service="{world.group}",topic="{world.orders}"'
+    assert f"ottla_records_parked_total{{{labels}}} 2.0" in app.metrics.page().decode()
     times = [at for name, _, at in calls if name == "bad"]
     assert times[1] - times[0] >= 0.4
     assert times[2] - times[1] >= 0.8

@@ -129,6 +129,7 @@ class ListenerRunner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._consumer: Any = None
         self._next_commit = 0.0
+        self._commit_at = self._limits.commit_records_max
         self._next_lag = 0.0
         # What is finished is committed on time also where no record comes.
         shortest = self._limits.commit_interval_s if exactly_once is None else self._limits.transaction_interval_s
@@ -219,7 +220,7 @@ class ListenerRunner:
                     self._exactly_once.commit(self._workers, self._again)
                 self._commits.send(self._consumer)
                 now = self.round_at = time.monotonic()
-                if now >= self._next_commit:
+                if now >= self._next_commit or self._finished() >= self._commit_at:
                     self._commit_finished()
                     self._next_commit = now + self._limits.commit_interval_s
                 if now >= self._next_lag:
@@ -325,7 +326,12 @@ class ListenerRunner:
         limit = self._limits.buffered_records_max
         return min(limit, WINDOW) if topic in self._exact_topics and self._orders[topic].parallel > 1 else limit
 
+    def _finished(self) -> int:
+        """The sum of all positions: by how much it grows, so many records were finished."""
+        return sum(worker.tracker.position or 0 for worker in self._workers.values())
+
     def _commit_finished(self) -> None:
+        self._commit_at = self._finished() + self._limits.commit_records_max
         offsets = []
         for (topic, partition), worker in self._workers.items():
             if topic in self._exact_topics or topic in self._own_commits:

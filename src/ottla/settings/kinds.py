@@ -140,6 +140,7 @@ class ListenerSettings(Section, frozen=True, kw_only=True):
 
     Attributes:
         commit_interval_s: Offsets of finished records are committed at least this often.
+        commit_records_max: ... and after so many records.
         stuck_after_s: /health/ready says so when a record has been in hand, a partition with records to handle has
             not moved, a commit or a publish has had no answer, or the event loop has been blocked, for so long. Raise
             it where handlers may take longer.
@@ -162,6 +163,7 @@ class ListenerSettings(Section, frozen=True, kw_only=True):
     """
 
     commit_interval_s: Seconds = 0.5
+    commit_records_max: Count = 10_000
     stuck_after_s: Positive = 8.0
     fetch_min_bytes: Count = 1
     fetch_wait_s: Seconds = 0.5
