@@ -22,7 +22,6 @@ from ottla.errors import (
     RegistryUnavailable,
 )
 from ottla.events import EventType, event_type, new_event_id
-from ottla.kafka.admin import Admin
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import RecordMetadata
 from ottla.kafka.topics import ServiceTopics
@@ -317,13 +316,13 @@ class App(AppPatterns, AppListening):
         )
 
     async def publish_tombstone(
-        self, cls: type, key: str, *, headers: list[tuple[str, bytes | None]] | None = None
+        self, cls: type, key: Any, *, headers: list[tuple[str, bytes | None]] | None = None
     ) -> RecordMetadata:
         """Writes a record without value: on a compacted topic it deletes the key.
 
         Args:
             cls: An event class; it says the topic.
-            key: The key.
+            key: The key: text, or an instance of the class of its keys if they have a schema.
             headers: Headers.
 
         Raises:
@@ -475,7 +474,8 @@ class App(AppPatterns, AppListening):
         self._moves = Watch(
             runner=self._runner,
             producer=self._producer,
-            admin=lambda: Admin(settings.kafka, timeout_s=WAIT_S),
+            kafka=settings.kafka,
+            service=self.name,
             conditions=self.health,
             loop=asyncio.get_running_loop(),
             stuck_after_s=settings.listener.stuck_after_s,

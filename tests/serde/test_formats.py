@@ -363,7 +363,7 @@ def test_keys_have_schemas_and_subjects_follow_the_strategy(format: FormatName) 
         ("record", "shop.Order", "Size"),
     ):
         registry = MemoryRegistry()
-        serializer = Serializer(registry, format=format, strategy=strategy)  # type: ignore[arg-type]  # literals
+        serializer = Serializer(registry, format=format, strategy=strategy, key_strategy=strategy)  # type: ignore[arg-type]  # literals
         deserializer = Deserializer(registry)
         key = serializer.encode_key(Size(1), "t")
         assert deserializer.decode(key, Size) == Size(1)

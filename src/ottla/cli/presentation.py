@@ -56,7 +56,13 @@ class Presenter:
 
     def value(self, record: Record) -> Shown:
         """The record's value in the best form there is."""
-        data = record.value
+        return self._best(record.value, record)
+
+    def key(self, record: Record) -> Shown:
+        """The record's key in the best form there is."""
+        return self._best(record.key, record)
+
+    def _best(self, data: bytes | None, record: Record) -> Shown:
         if data is not None and data[:1] == MAGIC and len(data) >= 5 and self._registry_answers:
             from ottla.errors import RegistryError, RegistryUnavailable, SerdeError
 
@@ -75,7 +81,7 @@ class Presenter:
 
     def document(self, record: Record) -> dict[str, Any]:
         """The record for `--json`. Headers map a name to its value, or to a list of values where it stands repeated."""
-        value, key = self.value(record), show_text(record.key)
+        value, key = self.value(record), self.key(record)
         return {
             "topic": record.topic,
             "partition": record.partition,
@@ -91,10 +97,10 @@ class Presenter:
 
     def line(self, record: Record, *, headers: bool) -> str:
         """The record for people: `partition:offset  time  key  form  value`, headers indented below."""
-        value, key = self.value(record), show_text(record.key)
+        value, key = self.value(record), self.key(record)
         form = value.form if value.schema_id is None else f"{value.form}#{value.schema_id}"
         time = record.time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z" if record.time else "-"
-        shown_key = "-" if key.value is None else key.value if key.form == "text" else f"base64:{key.value}"
+        shown_key = f"base64:{key.value}" if key.form == "base64" else "-" if key.value is None else _one_line(key)
         lines = [f"{record.partition}:{record.offset}\t{time}\t{shown_key}\t{form}\t{_one_line(value)}"]
         if headers:
             lines += [

@@ -17,6 +17,7 @@ Format = Literal["avro", "json", "protobuf"]
 Rename = Literal["camel"]
 
 _ATTRIBUTE = "__ottla_event__"
+_PLAIN = (str, int, bytes)  # keys of a kind that need no second look
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,9 @@ class EventType:
         """The record key of an event: its key field as UTF-8 text; None if there is no key field or it is None.
 
         An Enum counts with its value; bytes are taken as they are.
+
+        Raises:
+            EventDefinitionError: The key is a record, which has a schema: only a serializer can write it.
         """
         if self.key is None:
             return None
@@ -58,6 +62,11 @@ class EventType:
             return None
         if isinstance(value, Enum):
             value = value.value
+        if not isinstance(value, _PLAIN) and is_record_class(value.__class__):
+            raise EventDefinitionError(
+                f"the key of {self.name}, {value.__class__.__qualname__}, has a schema of its own: only a serializer "
+                "can write it (`Serializer.key_writer`)"
+            )
         return bytes(value) if isinstance(value, bytes) else str(value).encode()
 
 
@@ -78,7 +87,9 @@ def event(
 
     Args:
         topic: The topic its events are published to.
-        key: The field whose value becomes the record key: events with the same key stay in order.
+        key: The field whose value becomes the record key: events with the same key stay in order. Text, numbers, ...
+            become text; a field that is a dataclass, Struct, ... of its own is written with its own schema, in the
+            subject `<topic>-key`.
         name: The event type's name on the wire; default: the class's name.
         namespace: What the name is qualified with (`"shop"` gives `"shop.OrderCreated"`); nested records share it.
         format: "avro", "json" or "protobuf"; None leaves it to the setting `serde.format` (Avro if that says nothing).

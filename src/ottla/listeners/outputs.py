@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ottla.errors import EventDefinitionError
@@ -10,7 +11,7 @@ from ottla.events.envelope import EnvelopeWriter
 from ottla.kafka.topics import ServiceTopics
 from ottla.listeners.context import Context
 from ottla.serde.formats import Encoder
-from ottla.serde.serializer import Serializer
+from ottla.serde.serializer import Serializer, key_class
 
 
 class Outgoing:
@@ -53,6 +54,20 @@ class Outputs:
         """The topic of an event class, as it is called in the cluster."""
         return self._topics.named(event_type(cls).topic)
 
+    def key_of(self, cls: type, key: Any) -> bytes:
+        """The bytes of a key of an event class: text as it is, a record with its schema, which may block for its id.
+
+        Raises:
+            EventDefinitionError, EncodeError: It is none of the class's keys.
+            RegistryUnavailable, RegistryRejected: As the registry says.
+        """
+        typed = key_class(cls)
+        if typed is not None and not isinstance(key, typed):
+            raise EventDefinitionError(
+                f"the keys of {cls.__qualname__} are {typed.__qualname__}, not {type(key).__qualname__}"
+            )
+        return str(key).encode() if typed is None else self._serializer.encode_key(key, self.topic_of(cls))
+
     def knows(self, event: Any, topic: str | None = None) -> bool:
         """Whether preparing `event` will not block: the first of its class asks for its topic and its schema's id."""
         return type(event) in self._makers if topic is None else (type(event), topic) in self._elsewhere
@@ -66,7 +81,7 @@ class Outputs:
             RegistryUnavailable, RegistryRejected: As the registry says.
             BrokerUnavailable, KafkaError: The topic is missing and could not be created.
         """
-        cause = context.envelope
+        cause_id, correlation_id = context.flow
         makers = []
         for event in events:
             maker = self._makers.get(type(event))
@@ -77,9 +92,9 @@ class Outputs:
         return [
             maker.make(
                 event,
-                derived_event_id(cause.id, self._service, handler, maker.name, str(index)),
-                cause.correlation_id,
-                cause.id,
+                derived_event_id(cause_id, self._service, handler, maker.name, str(index)),
+                correlation_id,
+                cause_id,
             )
             for index, (maker, event) in enumerate(zip(makers, events, strict=True))
         ]
@@ -119,7 +134,7 @@ class Outputs:
         self._topics.ensure([topic])
         prefix, encode = self._serializer.prepare(kind.cls, topic)
         writer = EnvelopeWriter(kind.name, f"/{self._service}", self._serializer.content_type(kind.cls))
-        maker = Maker(kind, topic, prefix, encode, writer)
+        maker = Maker(kind, topic, prefix, encode, writer, self._serializer.key_writer(kind.cls, topic))
         if elsewhere is None:
             self._makers[kind.cls] = maker
         else:
@@ -138,10 +153,18 @@ class Maker:
 
     __slots__ = ("_encode", "_prefix", "headers", "key", "name", "topic")
 
-    def __init__(self, kind: EventType, topic: str, prefix: bytes, encode: Encoder, writer: EnvelopeWriter) -> None:
+    def __init__(
+        self,
+        kind: EventType,
+        topic: str,
+        prefix: bytes,
+        encode: Encoder,
+        writer: EnvelopeWriter,
+        key: Callable[[Any], bytes | None],
+    ) -> None:
         self.name = kind.name
         self.topic = topic
-        self.key = kind.key_of
+        self.key = key
         self.headers = writer.headers
         self._prefix = prefix
         self._encode = encode

@@ -143,10 +143,11 @@ class Publisher:
         deadline = asyncio.get_running_loop().time() + self._timeout_s
         await self._hand_over(outgoing, deadline, delivered)
 
-    async def tombstone(self, cls: type, key: str, headers: Headers | None) -> RecordMetadata:
+    async def tombstone(self, cls: type, key: Any, headers: Headers | None) -> RecordMetadata:
         """Writes a record without value. See App.publish_tombstone."""
         topic = self._outputs.topic_of(cls)
-        metadata = await self._producer.publish(topic, None, key=key.encode(), headers=headers)
+        data = await asyncio.to_thread(self._outputs.key_of, cls, key)
+        metadata = await self._producer.publish(topic, None, key=data, headers=headers)
         self._observer.published(topic)
         return metadata
 

@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 from ..errors import ConfigurationError, RegistryRejected
 from ..serde.formats import FormatName, format_of_class
 from ..serde.registry import Registered
-from ..serde.serializer import SubjectStrategy
+from ..serde.serializer import SubjectStrategy, key_class
 from ..serde.serializer import subject as subject_of
 from .client import RegistryClient
 from .compatibility import Compatibility, Violation, check
@@ -125,11 +125,17 @@ class FolderSource:
 def wanted_of(
     classes: Iterable[type], topics: Iterable[str], default: FormatName, strategy: SubjectStrategy = "topic-record"
 ) -> list[Wanted]:
-    """The schemas of event classes, each under the subject of its topic."""
-    found = []
+    """The schemas of event classes, each under the subject of its topic, and of keys that have one."""
+    found: list[Wanted] = []
     for cls, topic in zip(classes, topics, strict=True):
         chosen = format_of_class(cls, default)
         found.append(Wanted(subject_of(cls, topic, strategy), chosen.kind, chosen.schema_text(cls)))
+        key = key_class(cls)
+        if key is not None:
+            chosen = format_of_class(key, default)
+            wanted = Wanted(subject_of(key, topic, "topic", key=True), chosen.kind, chosen.schema_text(key))
+            if wanted not in found:
+                found.append(wanted)
     return found
 
 
