@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from ottla import App, Context, EncodeError, Outbox
 from ottla.events import read_envelope
 from ottla.kafka.record import Record
+from ottla.patterns import relay
 from tests.listeners.harness import World, eventually, headers_of, service
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -236,8 +237,9 @@ async def test_what_waits_for_long_is_measured_and_makes_the_service_unready(wor
 
 @ON_SQLITE
 async def test_an_event_that_the_broker_refuses_stays_and_is_told_and_the_others_go(
-    world: World, engine: Engine
+    world: World, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(relay, "UNFIT_AGAIN_S", 0.5)
     app = service(world)
     outbox = app.outbox(engine)
     async with app.running():
@@ -255,14 +257,14 @@ async def test_an_event_that_the_broker_refuses_stays_and_is_told_and_the_others
 
 @ON_SQLITE
 async def test_a_service_may_leave_the_relaying_to_another_process(world: World, engine: Engine) -> None:
-    writer, relay = service(world), App(f"{world.group}-relay", settings=world.settings)
+    writer, publisher = service(world), App(f"{world.group}-relay", settings=world.settings)
     outbox = writer.outbox(engine, relay=False)
-    relay.outbox(engine)
+    publisher.outbox(engine)
     async with writer.running():
         await ready(writer)
         with engine.begin() as connection:
             outbox.add(connection, world.Ordered("o-1"), event_id="e-1")
         assert left(engine, outbox) == 1
-    async with relay.running():
+    async with publisher.running():
         await eventually(lambda: len(world.records(world.orders)) == 1, what="publication")
     assert headers_of(world.records(world.orders)[0])["ce_source"] == f"/{world.group}".encode()

@@ -119,6 +119,9 @@ class OutboxTables:
     def published(self, seqs: Sequence[int]) -> Any:
         return delete(self.rows).where(self.rows.c.seq.in_(seqs))
 
+    def put_off(self, dialect: str, seqs: Sequence[int], for_ms: int) -> Any:
+        return update(self.rows).where(self.rows.c.seq.in_(seqs)).values(due_ms=now_ms(dialect) + for_ms)
+
     def waiting(self, dialect: str) -> Any:
         """How many are due, and how old the oldest is (milliseconds since it was due)."""
         due = func.coalesce(self.rows.c.due_ms, self.rows.c.created_ms)

@@ -9,8 +9,9 @@ deleted, and a row is deleted only when it has been acknowledged. If a lease run
 another publishes the same rows from the first one on, so whichever copy of a row comes first comes after the first
 copy of every row before it. Leases keep the copies few; the order does not depend on them, nor on anybody's clock.
 
-What a broker refuses for good (too large) is tried again and again, and said: it blocks no other rows, and the order
-of its own key is broken by it.
+What a broker refuses for what it is (too large) is put off, tried again, and said: it holds up no other rows, and later
+rows of its key overtake it. Any other refusal (a topic that may not be written) says nothing of the row: its lane is
+tried again from there.
 """
 
 from __future__ import annotations
@@ -43,6 +44,12 @@ ACK_SLICE_S = 0.05
 AGAIN_S = 1.0
 LOOK_S = 5.0
 """Between two looks at how much is waiting."""
+
+UNFIT = frozenset({"INVALID_RECORD", "INVALID_TIMESTAMP", "MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"})
+"""Refusals (Kafka's names) that are the record's own fault."""
+
+UNFIT_AGAIN_S = 30.0
+"""What is refused for such a reason is put off for so long."""
 
 STOP_S = 5.0
 """What a stop gives the acknowledgements that are still to come."""
@@ -95,6 +102,8 @@ class Relay:
         self._known_topics: set[str] = set()
         self._next_look = 0.0
         self._complaint = False
+        # The last event that did not fit, and until when it counts as still being there.
+        self._unfit = ("", 0.0)
 
     async def start(self, app: Surroundings) -> None:
         self._producer: Producer = app.producer
@@ -154,10 +163,17 @@ class Relay:
         with engine.begin() as connection:
             if delivered.acknowledged:
                 connection.execute(self._tables.published(delivered.acknowledged))
+            if delivered.unfit:
+                put_off = self._tables.put_off(dialect, delivered.unfit, int(UNFIT_AGAIN_S * 1000))
+                connection.execute(put_off)
             connection.execute(self._tables.release(connection.dialect.name, self._owner))
         self._watcher.relayed(self._name, len(delivered.acknowledged))
         if delivered.refusal is not None:
             raise PublishError(delivered.refusal)
+        if delivered.unfit:
+            self._unfit = (delivered.unfitness, time.monotonic() + 2 * UNFIT_AGAIN_S)
+            self._log.error("the outbox %s: %s", self._name, delivered.unfitness)
+            self._complain(delivered.unfitness)
         return len(rows)
 
     def _publish(self, rows: Sequence[Row]) -> _Deliveries:
@@ -209,6 +225,8 @@ class Relay:
         self._watcher.waiting(self._name, count, age_s)
         if age_s > self._late_s:
             self._complain(f"the outbox {self._name} is behind: {count} events, the oldest due for {age_s:.0f} s")
+        elif now < self._unfit[1]:
+            self._complain(self._unfit[0])
         else:
             self._complaint = False
             self._conditions.clear_condition(self._condition)
@@ -240,6 +258,8 @@ class _Deliveries:
         self._lock = threading.Lock()
         self._observer = observer
         self.acknowledged: list[int] = []
+        self.unfit: list[int] = []
+        self.unfitness = ""
         self.refusal: str | None = None
         self.done = threading.Event()
         if not expected:
@@ -252,10 +272,19 @@ class _Deliveries:
                 self._observer.published(row.topic)
             else:
                 self._observer.publish_failed(row.topic)
-                self.refusal = f"topic {row.topic}: event {row.event_id} was refused: {error}"
+                self._refused(row, error)
             with self._lock:
                 self._left -= 1
                 if not self._left:
                     self.done.set()
 
         return delivered
+
+    def _refused(self, row: Row, error: Any) -> None:
+        reason = f"topic {row.topic}: event {row.event_id} was refused: {error}"
+        cause = error.__cause__.args[0] if isinstance(error, PublishError) and error.__cause__ else error
+        if getattr(cause, "name", str)() in UNFIT:
+            self.unfit.append(row.seq)
+            self.unfitness = f"{reason}. It stays in the outbox: cancel it, or let the topic take it"
+        else:
+            self.refusal = reason
