@@ -18,6 +18,7 @@ BENCHES = {
     "publish": "typed events published beside a bare producer that is handed finished records",
     "recovery": "a stream application killed with -9: time until it processes again, changelog records read meanwhile",
     "serde": "Avro codecs side by side: microseconds per message, and ratios to fastavro, confluent, msgspec JSON",
+    "streams_driver": "stream operators without Kafka: records per second of CPU time on one core",
     "startup": "what a user waits for: import, `ottla --help`, size of a base install, the broker's first answer",
 }
 PARTS = ("produce", "consume", "transactions", "latency", "start", "restart")
