@@ -100,3 +100,29 @@ def test_stream_time_survives_in_a_snapshot() -> None:
         task.restore(snapshot)
         assert task.stream_time_ms == 5000
         assert task.snapshot() == snapshot
+
+
+def test_a_stream_that_meets_itself_is_processed_record_by_record() -> None:
+    """In a batch too: a record sees what was before it, and nothing of what comes after it."""
+    found = []
+    for together in (False, True):
+        builder = StreamsBuilder()
+        stream = builder.stream("in", key=str, value=int)
+        table = builder.table("in", key=str, value=int)
+        stream.join(table, lambda a, b: f"{a} after {b}", value=str).to("before")
+        totals = stream.group_by_key().count(store=Materialized(cached=False))
+        stream.left_join(totals, lambda a, b: f"{a} is number {b}", value=str).to("numbered")
+        stream.join(stream, lambda a, b: f"{a} with {b}", within(timedelta(seconds=1)), value=str).to("pairs")
+        with TopologyTestDriver(builder.build()) as driver:
+            topic = driver.input("in", key=str, value=int)
+            records = [topic.record(n, key=f"k{n % 2}", timestamp_ms=n) for n in range(6)]
+            if together:
+                driver.pipe_together(RawBatch.of(records))
+            else:
+                driver.pipe(records)
+            found.append(
+                [driver.output(name, key=str, value=str).read_values() for name in ("before", "numbered", "pairs")]
+            )
+    assert found[0] == found[1]
+    assert found[0][0][:3] == [("k0", "2 after 0"), ("k1", "3 after 1"), ("k0", "4 after 2")]
+    assert [value for _, value in found[0][1]][:3] == ["0 is number 1", "1 is number 1", "2 is number 2"]

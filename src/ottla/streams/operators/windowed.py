@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from typing import Any
 
@@ -103,12 +104,16 @@ class OpenWindows:
     def __init__(self, held: Sequence[tuple[int, bytes, Any]]) -> None:
         # By the time that counts (start, or end of a session), raw keys with their typed ones.
         self._at: dict[int, dict[bytes, Any]] = {}
+        self._times: list[int] = []  # a heap: every record asks whether anything is due
         for time, raw, key in held:
             self.add(time, raw, key)
 
     def add(self, time_ms: int, raw: bytes, key: Any) -> None:
         """A window; again is no matter."""
-        self._at.setdefault(time_ms, {})[raw] = key
+        if time_ms not in self._at:
+            self._at[time_ms] = {}
+            heapq.heappush(self._times, time_ms)
+        self._at[time_ms][raw] = key
 
     def remove(self, time_ms: int, raw: bytes) -> None:
         """It became part of another."""
@@ -116,8 +121,10 @@ class OpenWindows:
 
     def take(self, close_time_ms: int) -> list[tuple[bytes, Any]]:
         """Those whose time is at most the close time: they are no longer open."""
-        due = sorted(time for time in self._at if time <= close_time_ms)
-        return [one for time in due for one in sorted(self._at.pop(time).items(), key=_by_start)]
+        due: list[tuple[bytes, Any]] = []
+        while self._times and self._times[0] <= close_time_ms:
+            due += sorted(self._at.pop(heapq.heappop(self._times)).items(), key=_by_start)
+        return due
 
 
 def _by_start(window: tuple[bytes, Any]) -> tuple[int, bytes]:
