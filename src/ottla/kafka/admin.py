@@ -11,7 +11,6 @@ from confluent_kafka import admin as untyped_admin
 
 from ottla.errors import BrokerUnavailable, KafkaError
 from ottla.kafka.config import open_client
-from ottla.kafka.ends import Question
 from ottla.settings import KafkaSettings
 
 TURNED_AWAY = frozenset({"_AUTHENTICATION", "_SSL"})
@@ -86,10 +85,6 @@ class Admin:
         self._timeout_s = timeout_s
         self._turned_away: str | None = None
         self._client = open_client(rd.AdminClient, settings, error_cb=self._on_error)
-
-    def ask_ends(self, places: Iterable[tuple[str, int]], *, timeout_s: float) -> Question:
-        """Asks for the ends of partitions, as readers of committed records see them, without waiting."""
-        return Question(self._client, places, timeout_s)
 
     def topics(self, *, internal: bool = False) -> dict[str, int]:
         """Name to partition count. Topics whose name begins with two underscores only if `internal`."""

@@ -1,86 +1,148 @@
-"""Asks for the ends of partitions without waiting for the answer: whoever watches a broker must not hang with it."""
+"""Asks the brokers for the ends of partitions, on a thread of its own: who watches must not hang with them.
+
+With the library's blocking calls, on a client of its own that joins no group. Its admin client answers in the
+background, which would do as well, but ends the process (an assertion on its reference counts) where a broker goes away
+at the wrong moment; so that is for tools, and nothing that a service does all the time may rest on it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, cast
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import confluent_kafka
 import msgspec
-from confluent_kafka import admin as untyped_admin
 
-rd = cast(Any, untyped_admin)  # the library's admin module exports its names without types
+from ottla.kafka.config import open_client
+from ottla.settings import KafkaSettings
 
-SILENCE = frozenset(
-    {
-        confluent_kafka.KafkaError._TRANSPORT,
-        confluent_kafka.KafkaError._TIMED_OUT,
-        confluent_kafka.KafkaError._ALL_BROKERS_DOWN,
-        confluent_kafka.KafkaError._RESOLVE,
-        confluent_kafka.KafkaError._AUTHENTICATION,
-        confluent_kafka.KafkaError._SSL,
-    }
-)
-"""Errors that no broker told."""
+LATEST = -1
+"""As a time to look up (Kafka's ListOffsets): the end, for readers of committed records the last stable offset."""
 
 Place = tuple[str, int]
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the brokers said.
+    """What the brokers said last.
 
     Attributes:
+        at: When a broker last said anything (monotonic seconds).
         ends: (topic, partition) to the offset after the last record that readers of committed records may see.
         refusals: Those of which there is none, with why.
         silence: What happened where no broker said anything; None where one did.
+        group: The state of the group, where it was asked for (`Stable`, `PreparingRebalance`, ...).
     """
 
+    at: float
     ends: dict[Place, int]
     refusals: dict[Place, str]
-    silence: str | None
+    silence: str | None = None
+    group: str | None = None
 
 
-class Question:
-    """One request on its way.
+class Ends:
+    """Keeps asking until it is stopped.
 
     Args:
-        client: The library's admin client.
-        places: The partitions; where there are none, the cluster is asked who it is.
-        timeout_s: After so long there is an answer in any case.
+        settings: Where the brokers are.
+        group: The service's group; also the client's, which never joins it.
+        places: Gives the partitions to ask for; where there are none, the brokers are asked whether they are there.
+        wants_group: Whether to ask for the state of the group as well.
+        every_s: From one question to the next.
+        timeout_s: How long an answer may take.
     """
 
-    def __init__(self, client: Any, places: Iterable[Place], timeout_s: float) -> None:
-        request = {confluent_kafka.TopicPartition(*place): rd.OffsetSpec.latest() for place in places}
-        self._futures: dict[Any, Any]
-        if request:
-            level = confluent_kafka.IsolationLevel.READ_COMMITTED
-            self._futures = client.list_offsets(request, isolation_level=level, request_timeout=timeout_s)
-        else:
-            self._futures = {None: client.describe_cluster(request_timeout=timeout_s)}
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        *,
+        group: str,
+        places: Callable[[], Iterable[Place]],
+        wants_group: Callable[[], bool],
+        every_s: float,
+        timeout_s: float,
+    ) -> None:
+        self._settings = settings
+        self._group = group
+        self._places = places
+        self._wants_group = wants_group
+        self._every_s = every_s
+        self._timeout_s = timeout_s
+        self._stop = threading.Event()
+        self._tools: Any = None
+        self.answer = Answer(time.monotonic(), {}, {})
+        self._thread = threading.Thread(target=self._run, name="ottla-ends", daemon=True)
 
-    def answer(self) -> Answer | None:
-        """The answer; None while it is on its way."""
-        if not all(future.done() for future in self._futures.values()):
-            return None
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the asking. The thread ends with the question that is on its way, within the timeout."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        client: Any = None
+        while not self._stop.is_set():
+            try:
+                if client is None:
+                    client = self._open()
+                self._ask(client)
+            except Exception as error:  # Whatever it is: whoever watches says that no broker has answered.
+                cause = error.args[0] if isinstance(error, confluent_kafka.KafkaException) else error
+                self.answer = msgspec.structs.replace(self.answer, silence=str(getattr(cause, "str", cause.__str__)()))
+            self._stop.wait(self._every_s)
+        if client is not None:
+            client.close()
+
+    def _open(self) -> Any:
+        return open_client(
+            confluent_kafka.Consumer,
+            self._settings,
+            group_id=self._settings.named(self._group),
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            allow_auto_create_topics=False,
+            error_cb=lambda _error: None,
+        )
+
+    def _ask(self, client: Any) -> None:
         ends: dict[Place, int] = {}
         refusals: dict[Place, str] = {}
-        silence, told = None, False
-        for where, future in self._futures.items():
-            error = future.exception()
-            if error is None:
-                offset = future.result().offset if where is not None else 0
-                if offset < 0:  # How this request says that it got no answer in time.
-                    silence = "no answer in time"
-                    continue
-                told = True
-                if where is not None:
-                    ends[where.topic, where.partition] = offset
-                continue
-            cause = error.args[0] if isinstance(error, confluent_kafka.KafkaException) else None
-            if cause is None or cause.code() in SILENCE:
-                silence = str(cause.str() if cause is not None else error)
-                continue
-            told = True
-            if where is not None:
-                refusals[where.topic, where.partition] = f"{cause.str()} ({cause.name()})"
-        return Answer(ends, refusals, None if told else silence)
+        known = client.list_topics("__consumer_offsets", timeout=self._timeout_s)  # says that somebody is there
+        assert known is not None
+        wanted = list(self._places())
+        if wanted:
+            try:
+                found = client.offsets_for_times(
+                    [confluent_kafka.TopicPartition(*place, LATEST) for place in wanted], timeout=self._timeout_s
+                )
+            except confluent_kafka.KafkaException as error:
+                if error.args[0].name() != "_UNKNOWN_PARTITION":
+                    raise
+                found = []  # how it says that there is none of them at all
+                refusals = dict.fromkeys(wanted, "Unknown topic or partition (UNKNOWN_TOPIC_OR_PART)")
+            for one in found:
+                if one.error is None and one.offset >= 0:
+                    ends[one.topic, one.partition] = one.offset
+                elif (one.error is not None and not one.error.retriable()) or _is_unknown(one.error):
+                    refusals[one.topic, one.partition] = f"{one.error.str()} ({one.error.name()})"
+        group = self._state_of_group() if self._wants_group() else None
+        self.answer = Answer(time.monotonic(), ends, refusals, None, group)
+
+    def _state_of_group(self) -> str:
+        if self._tools is None:
+            from confluent_kafka.admin import AdminClient
+
+            self._tools = open_client(AdminClient, self._settings, error_cb=lambda _error: None)
+        name = self._settings.named(self._group)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # The old call, which warns that it is old: it blocks, as the others here.
+            found = self._tools.list_groups(group=name, timeout=self._timeout_s)
+        return next((str(one.state) for one in found if one.id == name), "no coordinator knows it")
+
+
+def _is_unknown(error: Any) -> bool:
+    return error is not None and error.name() == "UNKNOWN_TOPIC_OR_PART"

@@ -11,16 +11,15 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 import msgspec
 
-from ottla.errors import OttlaError
-from ottla.kafka.admin import Admin
-from ottla.kafka.ends import Answer, Question
+from ottla.kafka.ends import Ends
 from ottla.listeners.hooks import Conditions
 from ottla.listeners.standing import Place, Standing
+from ottla.settings import KafkaSettings
 
 LOOK_S = 0.5
 ASK_S = 1.0
@@ -69,7 +68,8 @@ class Watch:
     Args:
         runner: The app's runner, if it listens.
         producer: Its producer.
-        admin: Makes the client to ask the brokers with.
+        kafka: Where the brokers are.
+        service: The name of the app.
         conditions: Told what does not move.
         loop: The event loop of the app.
         stuck_after_s: What has not moved for so long is stuck.
@@ -81,7 +81,8 @@ class Watch:
         *,
         runner: Moving | None,
         producer: Sending,
-        admin: Callable[[], Admin],
+        kafka: KafkaSettings,
+        service: str,
         conditions: Conditions,
         loop: asyncio.AbstractEventLoop,
         stuck_after_s: float,
@@ -89,8 +90,6 @@ class Watch:
     ) -> None:
         self._runner = runner
         self._producer = producer
-        self._make_admin = admin
-        self._client: Admin | None = None
         self._conditions = conditions
         self._loop = loop
         self._limit = stuck_after_s
@@ -98,19 +97,26 @@ class Watch:
         self._told: set[str] = set()
         self._stop = threading.Event()
         now = time.monotonic()
-        self._looked_at = self._answered_at = self._loop_asked_at = self._loop_answered_at = now
-        self._next_question = 0.0
-        self._question: Question | None = None
-        self._answer = Answer({}, {}, None)
+        self._looked_at = self._loop_asked_at = self._loop_answered_at = now
+        self._ends = Ends(
+            kafka,
+            group=service,
+            places=self._places,
+            wants_group=self._is_unassigned,
+            every_s=ASK_S,
+            timeout_s=ANSWER_S,
+        )
         self._behind_since: dict[Place, tuple[int | None, float]] = {}
         self._thread = threading.Thread(target=self._run, name="ottla-watch", daemon=True)
 
     def start(self) -> None:
+        self._ends.start()
         self._thread.start()
 
     def stop(self) -> None:
         """Ends the looking; what it has raised is cleared."""
         self._stop.set()
+        self._ends.stop()
         if self._thread.is_alive():
             self._thread.join(2.0)
         self._tell({})
@@ -166,29 +172,16 @@ class Watch:
             yield from self._of_runner(self._runner, now)
 
     def _of_brokers(self, now: float) -> Iterator[tuple[str, str]]:
-        if self._question is not None and (answer := self._question.answer()) is not None:
-            self._question, self._answer = None, answer
-            if answer.silence is None:
-                self._answered_at = now
-        if self._question is None and now >= self._next_question:
-            self._next_question = now + ASK_S
-            try:
-                self._question = self._admin().ask_ends(self._places(), timeout_s=ANSWER_S)
-            except OttlaError as error:
-                self._answer = Answer({}, {}, str(error))
-        silent = now - self._answered_at
+        answer = self._ends.answer
+        silent = now - answer.at
         if silent > self._limit:
-            yield "watch: brokers", f"no broker has answered for {silent:.0f} s: {self._answer.silence or 'it hangs'}"
-        topics = {}
-        for (topic, _), refusal in self._answer.refusals.items():
-            topics[topic] = refusal
+            yield "watch: brokers", f"no broker has answered for {silent:.0f} s: {answer.silence or 'it hangs'}"
+        topics = {topic: refusal for (topic, _), refusal in answer.refusals.items()}
         for topic, refusal in topics.items():
             yield f"watch: topic {topic}", f"topic {topic} cannot be read: {refusal}"
 
-    def _admin(self) -> Admin:
-        if self._client is None:
-            self._client = self._make_admin()
-        return self._client
+    def _is_unassigned(self) -> bool:
+        return self._runner is not None and self._runner.unassigned_at is not None
 
     def _places(self) -> list[Place]:
         if self._runner is None:
@@ -216,7 +209,7 @@ class Watch:
             yield "watch: commit", f"a commit of offsets has had no answer for {silent:.0f} s"
         patience = min(self._limit, UNASSIGNED_S)
         if runner.unassigned_at is not None and (silent := now - runner.unassigned_at) > patience:
-            yield from self._of_group(runner, silent)
+            yield from self._of_group(silent)
         standings = runner.positions()
         for place in self._behind_since.keys() - standings.keys():
             del self._behind_since[place]
@@ -225,13 +218,10 @@ class Watch:
             if reason is not None:
                 yield f"watch: {place[0]}[{place[1]}]", f"{place[0]}[{place[1]}] {reason}"
 
-    def _of_group(self, runner: Moving, silent: float) -> Iterator[tuple[str, str]]:
+    def _of_group(self, silent: float) -> Iterator[tuple[str, str]]:
         """A member without partitions is well where the group has fewer partitions than members."""
-        try:
-            state = self._admin().describe_group(runner.group).state
-        except OttlaError as error:
-            state = str(error)
-        if state != "STABLE":
+        state = self._ends.answer.group or "its state is unknown"
+        if state != "Stable":
             yield "watch: group", f"the group has given no partitions for {silent:.0f} s: {state}"
 
     def _of_partition(self, place: Place, one: Standing, now: float) -> str | None:
@@ -264,4 +254,4 @@ class Watch:
 
     def _end(self, place: Place, one: Standing) -> int:
         """Where the partition ends, as the brokers said: what the consumer saw is old where it does not fetch."""
-        return self._answer.ends.get(place, one.end)
+        return self._ends.answer.ends.get(place, one.end)
