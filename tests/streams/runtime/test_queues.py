@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ottla.streams.runtime.pace import Pace
 from ottla.streams.runtime.queues import TaskQueues
 
 A, B = ("a", 0), ("b", 0)
@@ -81,3 +82,18 @@ def test_a_batch_is_taken_in_parts_and_loses_nothing() -> None:
     queues.by_place[A].add(messages(*range(10, 12), first=10))
     taken = [list(batch.offsets) for batch in iter(lambda: queues.next(4), None)]
     assert taken == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9], [10, 11]]
+
+
+def test_quick_records_come_by_the_thousand_and_slow_ones_one_by_one() -> None:
+    pace = Pace(5_000)
+    for _ in range(10):
+        pace.note(pace.limit, 0.001)
+    assert pace.limit == 5_000
+    pace.note(5_000, 20.0)
+    assert pace.limit == 50
+    pace.note(1, 3.0)
+    assert pace.limit == 1
+    pace.note(1, 0.1)
+    assert pace.limit == 1
+    pace.note(1, 0.001)
+    assert pace.limit == 2

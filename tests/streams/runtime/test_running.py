@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,22 @@ async def test_a_task_with_two_topics_does_not_wait_for_the_one_that_is_at_its_e
         for total in range(35, 60, 5):
             stage.give(5)  # only the one topic gets more
             await eventually(lambda total=total: sum(map(len, stage.out().values())) == total)
+
+
+async def test_slow_records_do_not_keep_a_transaction_open_for_too_long(local_stage: Stage) -> None:
+    """All of them together take longer than the broker lets a transaction be open."""
+    stage = local_stage
+    stage.change(streams={"transaction_timeout_s": 1.5})
+    stage.give(600)
+    builder = StreamsBuilder()
+
+    def slowly(_key: str, value: str) -> tuple[str, int]:
+        time.sleep(0.005)
+        return value.split()[0], 1
+
+    builder.stream(stage.setup.source, key=str, value=str).map(slowly, key=str, value=int).to(stage.setup.sink)
+    async with StreamsApp(stage.setup.name, builder.build(), settings=settings_of(stage.setup)).running() as app:
+        await eventually(lambda: sum(map(len, stage.out().values())) == 600)
+        assert (
+            app.metrics.registry.get_sample_value("ottla_streams_rollbacks_total", {"service": stage.setup.name}) == 0
+        )

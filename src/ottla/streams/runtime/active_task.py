@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from ottla.streams.records import RawBatch
+from ottla.streams.runtime.pace import Pace
 from ottla.streams.runtime.plan import Place, Plan
 from ottla.streams.runtime.queues import TaskQueues
 from ottla.streams.runtime.restoration import Restoration
@@ -37,7 +38,7 @@ class State(enum.Enum):
 class ActiveTask:
     """Belongs to the stream thread; its committed stores may be read from any."""
 
-    def __init__(self, plan: Plan, task_id: TaskId, *, max_idle_s: float) -> None:
+    def __init__(self, plan: Plan, task_id: TaskId, *, max_idle_s: float, batch_records: int) -> None:
         self.id = task_id
         self.name = str(task_id)
         self.state = State.CLAIMING
@@ -55,6 +56,7 @@ class ActiveTask:
         self.dirty = False
         self.committed_at = time.monotonic()
         self._max_idle_s = max_idle_s
+        self.pace = Pace(batch_records)
         self.queues = TaskQueues(self.places, max_idle_s=max_idle_s)
 
     def open(self, stores: Mapping[str, CommittedStore], cache_bytes: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-from ottla.errors import BrokerUnavailable, KafkaError, ProducerFenced, PublishError, StreamsFailed, TransactionAborted
+from ottla.errors import BrokerUnavailable, KafkaError, PublishError, StreamsFailed, TransactionAborted
 from ottla.kafka.stream_producer import StreamProducer
 from ottla.kafka.transactions import REFUSALS
 from ottla.streams.errors_policy import ErrorHandlers, Failure
@@ -165,27 +165,19 @@ class Collector:
         self._careful = False
 
     def roll_back(self, error: KafkaError) -> None:
-        """Undoes what was sent since the last commit.
+        """Undoes what was sent since the last commit: lets the producer go. The next one's first step, in `open`,
+        aborts what this one left open, or finds that it was committed after all.
 
-        Raises:
-            BrokerUnavailable, KafkaError: There is no producer now; `open` tries again.
+        An abort by the producer itself would do in the simple cases. In the others (a batch was refused, sequences
+        were lost, nobody knows the outcome) the client library may carry records over into the next transaction, or
+        try for as long as its timeout allows; rollbacks are rare, and a new producer costs a tenth of a second.
         """
-        self._careful = any(word in str(error).lower() for word in REFUSAL_WORDS)
+        self._careful = self._careful or any(word in str(error).lower() for word in REFUSAL_WORDS)
         if len(self._refused) > REFUSED_MAX:
             self._refused.clear()
-        producer, begun, self._begun = self._producer, self._begun, False
-        if producer is None:
-            return
-        if not isinstance(error, ProducerFenced | BrokerUnavailable):
-            try:
-                if begun:
-                    producer.abort()
-                return
-            except KafkaError as failure:
-                self._log.warning("a transaction could not be aborted: %s", failure)
-        # Fenced, or nobody knows whether it is committed: a new producer's first step settles it.
-        self._producer = None
-        producer.close()
+        producer, self._producer, self._begun = self._producer, None, False
+        if producer is not None:
+            producer.close()
 
     def close(self) -> None:
         """Aborts what is open and lets the client go."""

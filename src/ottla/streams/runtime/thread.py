@@ -115,6 +115,7 @@ class StreamThread:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ottla-streams", daemon=True)
         self._next_commit = 0.0
+        self._first = 0
         self._failures = 0
         self._not_before = 0.0
         self._broker_away = False
@@ -299,20 +300,28 @@ class StreamThread:
         return POLL_S if self.tasks else POLL_S / 5
 
     def _process(self) -> None:
-        for task in self.tasks.values():
-            if task.state is not State.RUNNING:
-                continue
+        """Gives each task that has records some of them, in turn, until it is time to commit."""
+        for task in self._in_turn():
             for _ in range(len(task.places)):
-                batch = task.queues.next(self._settings.batch_records)
+                batch = task.queues.next(task.pace.limit)
                 if batch is None:
                     break
-                task.process(batch)
+                with task.pace.measured(len(batch)):
+                    task.process(batch)
                 queue = task.queues.by_place[batch.topic, batch.partition]
                 if queue.paused and len(queue) <= self._settings.buffered_records_max // 2:
                     resume(self._fetcher, [TopicPartition(*queue.place)])
                     queue.paused = False
             if task.task is not None and task.task.punctuate():
                 task.dirty = True
+            if time.monotonic() >= self._next_commit and task.dirty:
+                return
+
+    def _in_turn(self) -> list[ActiveTask]:
+        """The running tasks, another one first each time: none is always cut off by the commit."""
+        running = [task for task in self.tasks.values() if task.state is State.RUNNING]
+        self._first = (self._first + 1) % max(1, len(running))
+        return running[self._first :] + running[: self._first]
 
     def _faulty(self, place: Place, error: Any) -> None:
         owner = self._owners.get(place)
@@ -416,7 +425,12 @@ class StreamThread:
                 self._log.info("token %d stands for a task that this topology does not have", token)
                 continue
             self._stores.expect(task_id)
-            self.tasks[token] = ActiveTask(self._plan, task_id, max_idle_s=self._settings.max_task_idle_s)
+            self.tasks[token] = ActiveTask(
+                self._plan,
+                task_id,
+                max_idle_s=self._settings.max_task_idle_s,
+                batch_records=self._settings.batch_records,
+            )
         if tokens:
             self._log.info("assigned tasks %s", ", ".join(task.name for task in self.tasks.values()))
         self._tell_waiting()
