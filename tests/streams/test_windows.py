@@ -194,3 +194,25 @@ def test_declared_counts_need_no_field() -> None:
     with TopologyTestDriver(builder.build()) as driver:
         driver.input(OrderCreated).pipe(order(1), timestamp_ms=3)
         assert driver.store("counts").fetch("o1", 0).value == 1
+
+
+def test_declared_sums_in_a_batch_are_those_of_functions() -> None:
+    """The quick way through a batch, with late records and windows that overlap, beside the long one."""
+    found = []
+    for declared in (True, False):
+        builder = StreamsBuilder()
+        grouped = builder.stream(OrderCreated).group_by_key().windowed_by(hopping(ms(20), ms(5), grace=ms(10)))
+        if declared:
+            grouped.aggregate(Sum("quantity"), store="sums", name="sums")
+        else:
+            grouped.aggregate(lambda: 0, lambda k, v, n: n + v.quantity, store="sums", name="sums")
+        grouped.late_records().to("late")
+        with TopologyTestDriver(builder.build()) as driver:
+            topic = driver.input(OrderCreated)
+            for start in (0, 100):
+                records = [topic.record(order(n % 3, quantity=n), timestamp_ms=start + n * 13 % 60) for n in range(40)]
+                driver.pipe_together(RawBatch.of(records))
+            late = [record.offset for record in driver.raw("late")]
+            found.append((list(driver.store("sums").all()), late, driver.dropped))
+    assert found[0] == found[1]
+    assert found[0][1]

@@ -159,6 +159,8 @@ class StreamAggregate(CachedOperator):
         except Exception as error:
             self.context.failed(self, batch, index, error)
             return
+        if before is None and after is None and self._fold.fields is not None:
+            return  # a field that is None does not count, and nothing has changed
         entry.value = after
         entry.timestamp_ms = stamp if before is None else max(stamp, entry.timestamp_ms)
         self._states.touch(entry)

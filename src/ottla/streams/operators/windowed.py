@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ottla.streams.context import TaskContext
-from ottla.streams.folds import Fold
+from ottla.streams.folds import DeclaredFold, Fold
 from ottla.streams.operators.aggregation import CachedOperator, Collected
 from ottla.streams.operators.base import Operator
 from ottla.streams.operators.batch import Batch
@@ -152,6 +152,12 @@ class WindowAggregate(WindowOperator):
                 return
         raw_keys = batch.raw_keys or self._store.key.encode_many(batch.keys, self._store.topic)
         items = self._fold.items(batch)
+        fold = self._fold
+        is_simple = isinstance(fold, DeclaredFold) and (fold.adds or fold.counts)
+        if is_simple and self._cached and not self._window_options.on_close:
+            assert isinstance(fold, DeclaredFold)
+            self._quickly(batch, raw_keys, items, counts=fold.counts)
+            return
         late: list[int] = []
         lost = 0
         for index, stamp in enumerate(batch.timestamps):
@@ -170,6 +176,52 @@ class WindowAggregate(WindowOperator):
         self.put_aside(batch, late, lost)
         self._full()
 
+    def _quickly(self, batch: Batch, raw_keys: Sequence[Any], items: Sequence[Any], *, counts: bool) -> None:
+        """Sums and counts without a call per record."""
+        size, grace, starts = self._windows.size_ms, self._windows.grace_ms, self._windows.starts
+        entries, touch = self._states.entries, self._states.touch
+        time = self.time_ms
+        around: dict[int, tuple[bytes, bytes]] = {}  # what stands before and behind the key in the store, by start
+        late: list[int] = []
+        lost = 0
+        for index, (raw_key, item, stamp) in enumerate(zip(raw_keys, items, batch.timestamps, strict=True)):
+            if stamp > time:
+                time = stamp
+            for start in starts(stamp):
+                if start + size <= time - grace:
+                    lost += 1
+                    if not late or late[-1] != index:
+                        late.append(index)
+                    continue
+                place = around.get(start)
+                if place is None:
+                    place = around[start] = self._store.segments.prefix(start), self._store.tail(start)
+                entry = entries.get(place[0] + raw_key + place[1])
+                if entry is None:
+                    if not self._store.segments.observe(start):
+                        continue
+                    window = Window(start, start + size)
+                    entry = self._entry(place[0] + raw_key + place[1], Windowed(batch.keys[index], window))
+                state = entry.value
+                if state is None:
+                    if item is None and not counts:
+                        continue
+                    entry.value = 1 if counts else item
+                    entry.timestamp_ms = stamp
+                else:
+                    if counts:
+                        entry.value = state + 1
+                    elif item is not None:
+                        entry.value = state + item
+                    if stamp > entry.timestamp_ms:
+                        entry.timestamp_ms = stamp
+                if not entry.changed:
+                    touch(entry)
+                entry.unwritten = True
+        self.context.times[self.name] = time
+        self.put_aside(batch, late, lost)
+        self._full()
+
     def _step(self, batch: Batch, index: int, raw_key: bytes, item: Any, start: int) -> None:
         key, stamp = batch.keys[index], batch.timestamps[index]
         raw = self._store.raw_key(raw_key, start)
@@ -184,6 +236,8 @@ class WindowAggregate(WindowOperator):
         except Exception as error:
             self.context.failed(self, batch, index, error)
             return
+        if before is None and after is None and self._fold.fields is not None:
+            return  # a field that is None does not count, and nothing has changed
         entry.value = after
         entry.timestamp_ms = stamp if before is None else max(stamp, entry.timestamp_ms)
         self._states.touch(entry)

@@ -130,6 +130,10 @@ class WindowStore(Generic[K, V]):
         """Where a window lies."""
         return self.segments.prefix(start_ms) + key + TAIL.pack(start_ms, sequence)
 
+    def tail(self, start_ms: int) -> bytes:
+        """What stands behind the key of a window in a store without duplicates."""
+        return TAIL.pack(start_ms, 0)
+
     def encoded(self, value: V, timestamp_ms: int) -> bytes:
         """A value as it lies in the store."""
         return _STAMP.pack(timestamp_ms) + self.value.encode(value, self.topic)
