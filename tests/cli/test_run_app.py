@@ -114,3 +114,21 @@ def test_a_service_without_a_broker_serves_says_so_and_stops_cleanly(
     assert get(f"{url}/health/live")[0] == 200
     assert get(f"{url}/health/ready")[0] == 503
     assert service.stop() == 0
+
+
+def test_lines_are_json_where_a_setting_says_so(
+    start: Callable[..., Running], write: Callable[..., None], group_name: str
+) -> None:
+    write()
+    environment = {
+        "OTTLA_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "OTTLA_LOGGING__FORMAT": "json",
+        "OTTLA_LOGGING__LEVEL": "warning",
+    }
+    service = start("run", "greeting:app", "--port", "0", env=environment)
+    service.wait_for("waiting for the broker")
+    assert service.stop() == 0
+    lines = [json.loads(line) for line in service.output.splitlines() if line.startswith("{")]
+    assert {line["level"] for line in lines} <= {"warning", "error", "critical"}
+    assert {line["service"] for line in lines} == {group_name}
+    assert "not ready: starting" in [line["message"] for line in lines]

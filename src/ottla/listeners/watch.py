@@ -140,8 +140,8 @@ class Watch:
             seconds = 0.0
             if one.oldest_ms is not None:
                 seconds = max(0.0, time.time() - one.oldest_ms / 1000)
-            elif records and place in self._behind_since:
-                seconds = now - self._behind_since[place][1]
+            elif records and (behind := self._behind_since.get(place)) is not None:
+                seconds = now - behind[1]
             found[place] = Lag(records, seconds)
         return found
 
