@@ -43,7 +43,6 @@ LONG = ROUNDS > 2
 GUARANTEES = ("at_least_once", "exactly_once", "inbox")
 ORDERS = ("per_partition", "per_key", "retry_topics")
 IN_SHORT = {
-    (service_is_killed, "at_least_once", "per_key"),
     (service_is_killed, "exactly_once", "per_key"),
     (service_is_killed, "inbox", "retry_topics"),
     (members_come_and_go, "exactly_once", "per_key"),
