@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ottla.errors import TopologyError
-from ottla.streams import Record, StreamsBuilder
+from ottla.streams import Materialized, Record, Serde, StreamsBuilder
+from ottla.streams.serdes import PlainSerde
 from ottla.testing import TopologyTestDriver
 from tests.streams.events import OrderCreated, order
 
@@ -51,6 +52,41 @@ def test_the_user_chooses_partitions() -> None:
     with TopologyTestDriver(builder.build()) as driver:
         driver.input("in", key=str, value=int).pipe(9, key="k")
         assert [record.partition for record in driver.raw("out")] == [2]
+
+
+def backwards(name: str) -> Serde[str]:
+    return PlainSerde(name, lambda text: text[::-1].encode(), lambda data: data.decode()[::-1])
+
+
+def test_keys_and_values_are_written_as_the_sink_says_and_not_as_they_were_read() -> None:
+    builder = StreamsBuilder()
+    builder.stream("in", key=str, value=str).to("out", key=backwards("key"), value=backwards("value"))
+    with TopologyTestDriver(builder.build()) as driver:
+        driver.input("in", key=str, value=str).pipe("value", key="key")
+        assert [(record.key, record.value) for record in driver.raw("out")] == [(b"yek", b"eulav")]
+
+
+def test_streams_that_are_written_differently_meet_under_the_same_key() -> None:
+    builder = StreamsBuilder()
+    other = builder.stream("other", key=backwards("key"), value=backwards("value"))
+    merged = builder.stream("in", key=str, value=str).merge(other)
+    merged.group_by_key().count(store="counts")
+    merged.to_table(store="rows")
+    with TopologyTestDriver(builder.build()) as driver:
+        driver.input("in", key=str, value=str).pipe("v1", key="key")
+        driver.input("other", key=backwards("key"), value=backwards("value")).pipe("v2", key="key")
+        assert [(key, held.value) for key, held in driver.store("counts").all()] == [("key", 2)]
+        assert [(key, held.value) for key, held in driver.store("rows").all()] == [("key", "v2")]
+
+
+def test_a_table_is_kept_as_it_says_and_not_as_its_stream_was_read() -> None:
+    builder = StreamsBuilder()
+    stream = builder.stream("in", key=str, value=str)
+    stream.to_table(store=Materialized("rows", value=backwards("value"))).to_stream().to("out", value=str)
+    with TopologyTestDriver(builder.build()) as driver:
+        driver.input("in", key=str, value=str).pipe("value", key="key")
+        assert driver.store("rows").get("key").value == "value"
+        assert next(driver.store("rows").bytes.range())[1].endswith(b"eulav")
 
 
 def test_headers_and_timestamps_go_along() -> None:

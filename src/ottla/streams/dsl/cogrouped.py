@@ -77,7 +77,8 @@ class CogroupedStream(Generic[K, VR]):
             graph.operator(tag, "cogroup input", [source.node], _tagger(number))
             parents.append(tag)
         merged = graph.name(node, "inputs")
-        graph.operator(merged, "merge", parents, PassOn)
+        alike = all(source.key == sources[0].key for source in sources)
+        graph.operator(merged, "merge", parents, lambda: PassOn(with_bytes=alike))
         return graph, KStream(graph, merged, sources[0].key, None, together, first.stem), node
 
 

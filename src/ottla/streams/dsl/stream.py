@@ -190,7 +190,8 @@ class KStream(Generic[K, V]):
 
     def merge(self, *others: KStream[K, V], name: str | None = None) -> KStream[K, V]:
         """This stream and others as one. Between them there is no order."""
-        merged = self._same("merge", name, PassOn)
+        alike = all(other.key == self.key and other.value == self.value for other in others)
+        merged = self._same("merge", name, lambda: PassOn(with_bytes=alike))
         draft = self.graph.nodes[merged.node]
         assert isinstance(draft, Draft)
         for other in others:
@@ -271,7 +272,8 @@ class KStream(Generic[K, V]):
         base = self.graph.name(self.stem, "to", name)
         key_serde = needed(given(key, self.key), "key", f"operator {base!r}")
         value_serde = needed(given(value, self.value), "value", f"operator {base!r}")
-        self.graph.add(SinkNode(base, topic, key_serde, value_serde, (self.node,), partitioner))
+        as_read = key_serde == self.key
+        self.graph.add(SinkNode(base, topic, key_serde, value_serde, (self.node,), partitioner, keys_as_read=as_read))
 
     # -- by key ----------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from ottla.streams.dsl.table import NO_BOUND, KTable
 from ottla.streams.dsl.table_node import TableNode
 from ottla.streams.inference import given, returned
 from ottla.streams.operators.base import Operator
+from ottla.streams.operators.stateless import PassOn
 from ottla.streams.operators.suppress import BufferBound, Suppress
 from ottla.streams.operators.table_join import TableJoinMerge
 from ottla.streams.operators.tables import TableFilter, TableMapValues, TableOptions, TableSource
@@ -58,9 +59,14 @@ def to_table(stream: KStream[Any, Any], kept: Materialized, name: str | None) ->
     graph = stream.graph
     node = graph.name(stream.stem, "to-table", name)
     source = stream.co_partitioned(node + "-by-key")
+    parent = source.node
+    if kept.value is not None:
+        # The table's values are written in another way than the stream's: their bytes must not go along.
+        parent = f"{node}-values"
+        graph.operator(parent, "values", [source.node], lambda: PassOn(with_bytes=False))
     # It is always kept, as in Kafka Streams: a stream can say nothing of what was before.
     return table_source(
-        graph, source.node, node, source.key, given(kept.value, source.value), source.sources, stream.stem, kept
+        graph, parent, node, source.key, given(kept.value, source.value), source.sources, stream.stem, kept
     )
 
 

@@ -81,7 +81,7 @@ class SinkOperator(Operator):
         while True:
             serde = self._key if key else self._value
             raw = batch.raw_keys if key else batch.raw_values
-            if raw is not None and (key or batch.values is None):
+            if raw is not None and (self.node.keys_as_read if key else batch.values is None):
                 # As it came in. Values only where they were never handed out, so that nobody can have changed them.
                 return raw, batch
             try:

@@ -165,7 +165,17 @@ class Branch(Operator):
 
 
 class PassOn(Operator):
-    """Gives records on as they are: where streams merge, and where a branch begins."""
+    """Gives records on as they are: where streams merge, and where a branch begins.
+
+    Args:
+        with_bytes: Whether keys and values go along as the bytes they came in as too. Where streams merge that are
+            written in different ways they must not.
+    """
+
+    def __init__(self, with_bytes: bool = True) -> None:
+        self._with_bytes = with_bytes
 
     def process(self, batch: Batch) -> None:
+        if not self._with_bytes:
+            batch = batch.with_keys(batch.keys).with_values(batch.whole)
         self.forward(batch)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ottla.streams.records import RawRecord, Record
@@ -74,6 +74,7 @@ class SinkNode:
     Attributes:
         topic: Logical name, or a function from record to topic.
         partitioner: Chooses partitions; None leaves it to the producer (murmur2 of the key, as Kafka's clients do).
+        keys_as_read: Whether keys are written as they were read, so that their bytes may go on.
     """
 
     name: str
@@ -84,7 +85,7 @@ class SinkNode:
     partitioner: Partitioner | None = None
     stores: tuple[str, ...] = ()
     operation: str = "sink"
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    keys_as_read: bool = True
 
 
 Node = SourceNode | OperatorNode | SinkNode
