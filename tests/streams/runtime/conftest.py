@@ -49,6 +49,10 @@ class Stage:
     def change(self, **changes: Any) -> None:
         self.setup = msgspec.structs.replace(self.setup, **changes)
 
+    def setup_in(self, state: Path) -> Setup:
+        """For an instance with state of its own."""
+        return msgspec.structs.replace(self.setup, state_dir=str(state))
+
     def give(self, count: int, *, keys: int = 10) -> None:
         """Ones for each key in turn."""
         self.send(*(f"k-{number % keys} 1".encode() for number in range(self._given, self._given + count)))

@@ -49,6 +49,25 @@ def test_state_is_deleted_when_nobody_has_used_it_for_long_enough(tmp_path: Path
     directory.close()
 
 
+def test_state_older_than_what_the_changelog_remembers_of_deletions_is_not_continued(tmp_path: Path) -> None:
+    directory = StateDirectory(tmp_path, "app")
+    for task, hours in (("0_0", 13), ("0_1", 11)):
+        directory.claim(task)
+        directory.folder(task, "s").mkdir(parents=True)
+        directory.release(task)
+        then = time.time() - hours * 3600
+        os.utime(directory.path / "locks" / f"{task}.lock", (then, then))
+        assert directory.claim(task)
+    assert not directory.folder("0_0", "s").exists()
+    assert directory.folder("0_1", "s").exists()
+    # In use, it does not age, however long nothing is committed.
+    long_ago = time.time() - 100_000
+    os.utime(directory.path / "locks" / "0_1.lock", (long_ago, long_ago))
+    directory.clean(1e9)
+    assert time.time() - (directory.path / "locks" / "0_1.lock").stat().st_mtime < 100
+    directory.close()
+
+
 def test_the_state_of_a_running_application_is_not_deleted(tmp_path: Path) -> None:
     directory = StateDirectory(tmp_path, "app")
     with pytest.raises(ConfigurationError, match="is running on this machine"):

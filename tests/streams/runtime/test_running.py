@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from ottla.errors import KafkaError, TransactionAborted
+from ottla.errors import KafkaError, RegistryUnavailable, TransactionAborted
 from ottla.streams import StreamsBuilder
 from ottla.streams.app import StreamsApp
 from ottla.streams.errors_policy import ErrorHandlers
 from ottla.streams.runtime.collector import Collector
 from ottla.streams.runtime.membership import Membership
 from ottla.streams.runtime.restoration import Restorer
+from ottla.streams.task import Task
 from tests.streams.runtime.conftest import Stage, eventually, ready
 from tests.streams.runtime.totals import settings_of
 
@@ -267,3 +268,22 @@ async def test_slow_records_do_not_keep_a_transaction_open_for_too_long(local_st
         assert (
             app.metrics.registry.get_sample_value("ottla_streams_rollbacks_total", {"service": stage.setup.name}) == 0
         )
+
+
+async def test_a_registry_that_does_not_answer_is_no_records_fault(
+    local_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, answers = Task.process, iter([True, False, False, True, False])
+
+    def unanswered(self: Task, records: Any) -> None:
+        process(self, records)
+        if not next(answers, True):
+            raise RegistryUnavailable("the test wants it so")
+
+    monkeypatch.setattr(Task, "process", unanswered)
+    local_stage.give(200)
+    async with local_stage.running() as app:
+        await local_stage.all_right()
+        await ready(app)
+        assert not app.health.dead()
+    assert local_stage.records(f"{local_stage.setup.source}-dlq") == []

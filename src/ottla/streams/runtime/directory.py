@@ -24,6 +24,8 @@ from ottla.errors import ConfigurationError
 
 log = logging.getLogger("ottla.streams")
 
+STALE_S = 12 * 3600.0
+
 
 class Lock:
     """An exclusive lock on a file. Lives as long as the process, unless released."""
@@ -101,13 +103,24 @@ class StateDirectory:
         return self.path / "tasks" / task / store
 
     def claim(self, task: str) -> bool:
-        """Takes a task's folder; False if another process has it still."""
+        """Takes a task's folder; False if another process has it still.
+
+        What nobody has used for half a day is deleted first: the changelog may have forgotten meanwhile which keys
+        were deleted (`delete.retention.ms`, a day), and they would come back.
+        """
         if task in self._held:
             return True
-        lock = Lock.taken(self._lock_file(task))
+        file = self._lock_file(task)
+        used_at = file.stat().st_mtime if file.exists() else time.time()
+        lock = Lock.taken(file)
         if lock is None:
             return False
         self._held[task] = lock
+        folder = self.path / "tasks" / task
+        if time.time() - used_at > STALE_S and folder.exists():
+            log.warning("task %s: its state in %s is too old to be continued, and is restored anew", task, folder)
+            shutil.rmtree(folder)
+        os.utime(file)
         return True
 
     def release(self, task: str) -> None:
@@ -116,8 +129,11 @@ class StateDirectory:
             lock.release()
 
     def clean(self, older_than_s: float) -> list[str]:
-        """Deletes the folders of tasks that nobody has used for so long; gives their names."""
+        """Deletes the folders of tasks that nobody has used for so long; gives their names. To be called every minute
+        or so: it also notes which tasks are in use."""
         gone = []
+        for task in self._held:
+            os.utime(self._lock_file(task))
         for folder in sorted((self.path / "tasks").iterdir()):
             task = folder.name
             file = self._lock_file(task)
