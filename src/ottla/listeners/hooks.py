@@ -33,8 +33,8 @@ class Observer(Protocol):
     def skipped(self, topic: str) -> None:
         """A record of a known type that no handler listens to was passed over."""
 
-    def published(self, topic: str) -> None:
-        """An event was acknowledged."""
+    def published(self, topic: str, count: int = 1) -> None:
+        """Events were acknowledged."""
 
     def publish_failed(self, topic: str) -> None:
         """An event that nobody waits for was refused."""
