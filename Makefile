@@ -7,8 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# Tests mostly wait for brokers and clocks: two at a time take little more than half the time, also on two cores.
-WORKERS ?= 2
+# Tests mostly wait for brokers and clocks: four at a time keep two cores half busy.
+WORKERS ?= 4
 KILLS ?= 100
 POWER_CUTS ?= 1000
 ROUNDS ?= 20
