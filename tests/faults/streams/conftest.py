@@ -8,8 +8,8 @@ from tests.faults.streams.test_kills import KILLS
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Kills on Apache Kafka are for the long run. They pass there with few kills, but a run of 20 has told one total
-    twice once, which is not explained yet (docs/stream-applications.md): until it is, they say nothing in a short run."""
+    """Kills on Apache Kafka are for the long run: they pass there with few kills, but a run of 20 has told one total
+    twice once. Until that is explained (docs/stream-applications.md) a short run there says nothing."""
     if KILLS > 5:
         return
     left_out = [one for one in items if one.path.name == "test_kills.py" and "[kafka" in one.name]
