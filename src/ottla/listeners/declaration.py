@@ -38,6 +38,7 @@ class Listener:
         exactly_once: Whether what it returns and the offsets are committed in one Kafka transaction.
         ack: When a record counts as handled.
         filter: Given event and context; records for which it says no are passed over.
+        of_event: The user's function itself, where it takes the event and nothing else and nothing is around it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Listener:
     exactly_once: bool = False
     ack: Ack = "auto"
     filter: Filter | None = None
+    of_event: Handler | None = None
 
     @property
     def plain(self) -> bool:
@@ -125,7 +127,9 @@ def declare(
             function, f"handler {label}", tuple(wanted), batch > 1, {} if overrides is None else overrides
         )
         call, is_async = (injector.call_async if injector.is_async else injector.call), injector.is_async
+        of_event = None
     else:
+        of_event = None if rest else function
         call = _simple_call(function, label, rest, hints, list[Context] if batch > 1 else Context)
         is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
     return Listener(
@@ -139,6 +143,7 @@ def declare(
         exactly_once=exactly_once,
         ack=ack,
         filter=None if filter is None else _filter(filter, label),
+        of_event=of_event,
     )
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
+from time import perf_counter
 from types import CoroutineType
 from typing import Any
 
@@ -80,8 +80,7 @@ class Express:
         if alike is None or not alike[0].plain or alike[0].is_async is not is_async:
             return None
         listener, events = alike
-        finish = self._finisher(tracker)
-        return Trip(listener, messages, events, tracker, self._service, finish, self._observer, self._way_on)
+        return Trip(listener, messages, events, tracker, self._transaction, self._service, self._observer, self._way_on)
 
     def alike(self, messages: list[Message], tracker: OffsetTracker) -> tuple[Listener, list[Any]] | None:
         """The handler of the first record, and the events of those from the first on that are for it; None where the
@@ -104,19 +103,6 @@ class Express:
         except DecodeError as error:
             return (listener, self._dispatcher.decode_run(run[: error.index], cls)) if error.index else None
 
-    def _finisher(self, tracker: OffsetTracker) -> Callable[[Message], bool]:
-        """Marks a record as finished; False if that cannot be done now."""
-        transaction = self._transaction
-        if transaction is not None:
-            return lambda message: transaction.try_write(message, tracker, [])
-        finished = tracker.finished
-
-        def finish(message: Message) -> bool:
-            finished(message.offset())
-            return True
-
-        return finish
-
 
 class Trip:
     """Some records of one partition on their way together.
@@ -125,7 +111,17 @@ class Trip:
     on; None when all records are done with, or `stopping` was set.
     """
 
-    __slots__ = ("_count", "_events", "_finish", "_listener", "_messages", "_next", "_service", "_tracker", "_way_on")
+    __slots__ = (
+        "_count",
+        "_events",
+        "_listener",
+        "_messages",
+        "_next",
+        "_service",
+        "_tracker",
+        "_transaction",
+        "_way_on",
+    )
 
     def __init__(
         self,
@@ -133,8 +129,8 @@ class Trip:
         messages: list[Message],
         events: list[Any],
         tracker: OffsetTracker,
+        transaction: OpenTransaction | None,
         service: str,
-        finish: Callable[[Message], bool],
         observer: Observer,
         way_on: WayOn,
     ) -> None:
@@ -142,8 +138,8 @@ class Trip:
         self._messages = messages
         self._events = events
         self._tracker = tracker
+        self._transaction = transaction
         self._service = service
-        self._finish = finish
         self._way_on = way_on
         self._count = Count(observer, messages[0].topic(), listener.name)
         self._next = 0
@@ -155,42 +151,64 @@ class Trip:
 
     def walk(self, stopping: threading.Event) -> Way | None:
         """Calls a plain function."""
-        call, service, finish, count = self._listener.call, self._service, self._finish, self._count
-        messages, events = self._messages, self._events
-        started = time.perf_counter()
+        # What nearly every record goes through: names are local, and nothing is called or made that need not be.
+        call, of_event, service = self._listener.call, self._listener.of_event, self._service
+        tracker, transaction, finished = self._tracker, self._transaction, self._tracker.finished
+        messages, events, count, stopped = self._messages, self._events, self._count, stopping.is_set
+        started = perf_counter()
         for index in range(self._next, len(events)):
             message = messages[index]
-            context = Context(message, service)
+            context: Context | None = None
             result: Any = None
             error: Exception | None = None
             try:
-                result = call(events[index], context)
+                if of_event is not None:
+                    result = of_event(events[index])
+                else:
+                    context = Context(message, service)
+                    result = call(events[index], context)
             except Exception as failure:
                 error = failure
             except BaseException as failure:
                 error = failure_of(failure)
-            if result is not None or error is not None or not finish(message):
+            if result is not None or error is not None:
                 outcome = _collected(result) if error is None else Outcome(error=error)
                 return self._left(index, context, outcome, started)
-            started = count.one(started)
-            if stopping.is_set():
+            if transaction is None:
+                finished(message.offset())
+            elif not transaction.try_write(message, tracker, []):
+                return self._left(index, context, Outcome(), started)
+            now = perf_counter()
+            count.add(now - started)
+            if now > count.due:
+                count.told(now)
+            started = now
+            if stopped():
                 break
-        count.told()
+        count.told(started)
         return None
 
     async def walk_async(self, stopping: asyncio.Event) -> Way | None:
         """Calls a coroutine function, on the event loop."""
-        call, service, finish, count = self._listener.call, self._service, self._finish, self._count
-        messages, events = self._messages, self._events
-        started = time.perf_counter()
+        call, of_event, service = self._listener.call, self._listener.of_event, self._service
+        tracker, transaction, finished = self._tracker, self._transaction, self._tracker.finished
+        messages, events, count, stopped = self._messages, self._events, self._count, stopping.is_set
+        started = perf_counter()
         for index in range(self._next, len(events)):
             message = messages[index]
-            context = Context(message, service)
+            context: Context | None = None
             result: Any = None
             error: Exception | None = None
             try:
-                result = call(events[index], context)
-                result = await (result if type(result) is CoroutineType else collect_async(result))
+                if of_event is not None:
+                    result = of_event(events[index])
+                else:
+                    context = Context(message, service)
+                    result = call(events[index], context)
+                if type(result) is CoroutineType:
+                    result = await result
+                else:
+                    result = await collect_async(result)
             except asyncio.CancelledError as cancelled:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
@@ -198,47 +216,56 @@ class Trip:
                 error = failure_of(cancelled)  # Nobody cancels this task: see walk_async in steps.
             except Exception as failure:
                 error = failure
-            if result is not None or error is not None or not finish(message):
+            if result is not None or error is not None:
                 return self._left(index, context, Outcome(result, error), started)
-            started = count.one(started)
-            if stopping.is_set():
+            if transaction is None:
+                finished(message.offset())
+            elif not transaction.try_write(message, tracker, []):
+                return self._left(index, context, Outcome(), started)
+            now = perf_counter()
+            count.add(now - started)
+            if now > count.due:
+                count.told(now)
+            started = now
+            if stopped():
                 break
-        count.told()
+        count.told(started)
         return None
 
-    def _left(self, index: int, context: Context, outcome: Outcome, started: float) -> Way:
+    def _left(self, index: int, context: Context | None, outcome: Outcome, started: float) -> Way:
         """The rest of the way of a record; the trip goes on with the next one."""
         self._next = index + 1
-        self._count.told()
+        self._count.told(started)
         message, event = self._messages[index], self._events[index]
+        if context is None:
+            context = Context(message, self._service)
         return self._way_on(message, self._listener, event, context, outcome, started, self._tracker)
 
 
 class Count:
-    """Collects how long each handler took, and tells it for many at once."""
+    """Collects how long each handler took, and tells it for many at once.
 
-    __slots__ = ("_handler", "_observer", "_seconds", "_since", "_topic")
+    Attributes:
+        add: Called with the seconds that a handler took.
+        due: When it is to be told next, by `perf_counter`.
+    """
+
+    __slots__ = ("_handler", "_observer", "_seconds", "_topic", "add", "due")
 
     def __init__(self, observer: Observer, topic: str, handler: str) -> None:
         self._observer = observer
         self._topic = topic
         self._handler = handler
         self._seconds: list[float] = []
-        self._since = time.perf_counter()
+        self.add = self._seconds.append
+        self.due = perf_counter() + COUNT_S
 
-    def one(self, started: float) -> float:
-        """A record was handled. Gives the time of its end, at which the next one begins."""
-        now = time.perf_counter()
-        self._seconds.append(now - started)
-        if now - self._since > COUNT_S:
-            self.told()
-            self._since = now
-        return now
-
-    def told(self) -> None:
+    def told(self, now: float) -> None:
+        """Tells what was collected."""
+        self.due = now + COUNT_S
         if self._seconds:
             self._observer.handled_many(self._topic, self._handler, self._seconds)
-            self._seconds = []
+            self._seconds.clear()
 
 
 def _collected(result: Any) -> Outcome:

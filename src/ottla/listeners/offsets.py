@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ottla.listeners import gaps
@@ -24,6 +25,10 @@ class OffsetTracker:
     finish. Offsets are received in rising order; some do not exist (compaction, transaction markers), so the position
     follows the offsets seen and never counts on the next one.
 
+    Attributes:
+        finished: Called with the offset of a record that is finished, from any thread. It takes no lock, so it costs a
+            handler next to nothing: whoever asks for the position looks at what has come in since.
+
     Args:
         remember: Whether the records that are finished beyond the position are written down with it. Where records are
             handled one after the other there are none worth it.
@@ -40,13 +45,15 @@ class OffsetTracker:
         "_remembered",
         "_restored",
         "abandoned",
+        "finished",
         "parked",
     )
 
     def __init__(self, *, remember: bool = False) -> None:
         self._lock = threading.Lock()
         self._pending: deque[int] = deque()
-        self._done: deque[int] = deque()  # finished, and not yet looked at: handlers need no lock to say so
+        self._done: deque[int] = deque()  # finished, and not yet looked at
+        self.finished: Callable[[int], None] = self._done.append
         self._finished: set[int] = set()
         self._position: int | None = None
         self._committed: Progress | None = None
@@ -82,9 +89,6 @@ class OffsetTracker:
             self._finished |= again
             self._move()
             return again
-
-    def finished(self, offset: int) -> None:
-        self._done.append(offset)
 
     def _settle(self) -> None:
         """Looks at what was finished since the last look. Under the lock."""

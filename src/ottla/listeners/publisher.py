@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from ottla.errors import KafkaError, PublishError, TransactionAborted
 from ottla.events import new_event_id
 from ottla.events.envelope import time_now
@@ -129,19 +131,9 @@ class Publisher:
     async def send(self, event: Any, *, on_error: Failed | None = None, **envelope: Any) -> None:
         """Hands an event over. See App.send."""
         outgoing = await self.prepare(event, **envelope)
-
-        def delivered(error: Any, message: Any) -> None:
-            if error is None:
-                self._observer.published(outgoing.topic)
-                return
-            failure = PublishError(f"topic {outgoing.topic}: the broker refused the record: {error}")
-            self._observer.publish_failed(outgoing.topic)
-            self._log.error("an event that was sent is lost: %s", failure)
-            if on_error is not None:
-                on_error(event, failure)
-
-        deadline = asyncio.get_running_loop().time() + self._timeout_s
-        await self._hand_over(outgoing, deadline, delivered)
+        report = _Sent(self._observer, self._log, outgoing.topic, event, on_error)
+        if not self._try_send(outgoing, report):
+            await self._hand_over(outgoing, asyncio.get_running_loop().time() + self._timeout_s, report)
 
     async def tombstone(self, cls: type, key: Any, headers: Headers | None) -> RecordMetadata:
         """Writes a record without value. See App.publish_tombstone."""
@@ -229,6 +221,27 @@ class Publisher:
                     f"anything. The record was not sent."
                 )
             await asyncio.sleep(FULL_BUFFER_WAIT_S)
+
+
+class _Sent(msgspec.Struct, gc=False):
+    """What becomes of an event that nobody waits for. There may be a hundred thousand of these: they are nothing for
+    the garbage collector to look at."""
+
+    observer: Any
+    log: logging.Logger
+    topic: str
+    event: Any
+    on_error: Failed | None
+
+    def __call__(self, error: Any, message: Any) -> None:
+        if error is None:
+            self.observer.published(self.topic)
+            return
+        failure = PublishError(f"topic {self.topic}: the broker refused the record: {error}")
+        self.observer.publish_failed(self.topic)
+        self.log.error("an event that was sent is lost: %s", failure)
+        if self.on_error is not None:
+            self.on_error(self.event, failure)
 
 
 async def _to_its_end(step: Callable[[], None]) -> None:

@@ -84,7 +84,7 @@ def around(listener: Listener, middleware: Sequence[Middleware]) -> Listener:
     if listener.is_async or any(_is_async(one) for one in middleware):
         chain = _async_chain(listener, middleware)
         return dataclasses.replace(
-            listener, call=lambda event, context: chain(HandlerCall(name, event, context)), is_async=True
+            listener, call=lambda event, context: chain(HandlerCall(name, event, context)), is_async=True, of_event=None
         )
 
     def innermost(call: HandlerCall) -> Any:
@@ -93,7 +93,9 @@ def around(listener: Listener, middleware: Sequence[Middleware]) -> Listener:
     plain: Sync = innermost
     for one in reversed(middleware):
         plain = _sync_layer(one, plain)
-    return dataclasses.replace(listener, call=lambda event, context: plain(HandlerCall(name, event, context)))
+    return dataclasses.replace(
+        listener, call=lambda event, context: plain(HandlerCall(name, event, context)), of_event=None
+    )
 
 
 def _async_chain(listener: Listener, middleware: Sequence[Middleware]) -> Async:
