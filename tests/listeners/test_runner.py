@@ -72,3 +72,45 @@ def test_a_fatal_error_of_the_consumer_ends_its_thread_and_any_other_does_not() 
     runner._partition_error(report)
     with pytest.raises(RuntimeError, match="cannot go on"):
         runner._partition_error(_Report(confluent_kafka.KafkaError._FATAL))
+
+
+class _Fetched:
+    def __init__(self, topic: str, partition: int, offset: int) -> None:
+        self._where = topic, partition, offset
+
+    def error(self) -> None:
+        return None
+
+    def topic(self) -> str:
+        return self._where[0]
+
+    def partition(self) -> int:
+        return self._where[1]
+
+    def offset(self) -> int:
+        return self._where[2]
+
+
+class _Other(_Listener):
+    topics = frozenset({"payments"})
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_records_are_given_to_their_partitions_in_their_order(several: bool) -> None:
+    nothing: Any = _Anything()
+    runner = ListenerRunner(
+        service="s",
+        settings=Settings(),
+        listeners=[_Listener(), _Other()] if several else [_Listener()],  # type: ignore[list-item]
+        processor=nothing,
+        producer=nothing,
+        observer=nothing,
+        conditions=Health("service"),
+    )
+    topics = ["orders", "payments"] if several else ["orders"]
+    fetched = [_Fetched(topics[n // 3 % len(topics)], n // 2 % 3, n) for n in range(40)]
+    batches = runner._by_place(fetched)
+    assert {place: [one.offset() for one in batch] for place, batch in batches.items()} == {
+        place: [one.offset() for one in fetched if (one.topic(), one.partition()) == place]
+        for place in {(one.topic(), one.partition()) for one in fetched}
+    }

@@ -260,16 +260,26 @@ class ListenerRunner:
         first = self._consumer.poll(patience)
         if first is None:
             return
-        batches: dict[Place, list[Message]] = {}
-        for message in (first, *self._consumer.consume(self._feed_max - 1, 0)):
-            if message.error() is None:
-                batches.setdefault((message.topic(), message.partition()), []).append(message)
-            else:
-                self._partition_error(message)
-        for place, messages in batches.items():
+        for place, messages in self._by_place([first, *self._consumer.consume(self._feed_max - 1, 0)]).items():
             if self._retries is not None:
                 messages = self._retries.take(place, messages)
             self._feed(place, messages)
+
+    def _by_place(self, messages: list[Any]) -> dict[Place, list[Message]]:
+        """Records by their partitions. They come in runs of one partition, so little is asked of each."""
+        batches: dict[Place, list[Message]] = {}
+        topic, partition = "", -1
+        several = len(self._orders) > 1
+        batch: list[Message] = []
+        for message in messages:
+            if message.error() is not None:
+                self._partition_error(message)
+                continue
+            if message.partition() != partition or (several and message.topic() != topic):
+                topic, partition = message.topic(), message.partition()
+                batch = batches.setdefault((topic, partition), [])
+            batch.append(message)
+        return batches
 
     def _feed(self, place: Place, messages: list[Message]) -> None:
         worker = self._workers.get(place)
