@@ -210,6 +210,16 @@ def test_bytes_that_are_no_event_are_left_where_they_are(strange: bytes | None) 
     assert line.board(strange) is None
 
 
+def test_whatever_else_decoding_raises_is_left_to_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Line(lambda_of(lambda one: None))
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(Dispatcher, "decode_run", fail)
+    assert line.board(Ordered(1)) is None
+
+
 def test_records_of_another_schema_are_the_next_trip() -> None:
     handled: list[Any] = []
 

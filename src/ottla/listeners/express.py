@@ -102,6 +102,8 @@ class Express:
             return listener, self._dispatcher.decode_run(run, cls)
         except DecodeError as error:
             return (listener, self._dispatcher.decode_run(run[: error.index], cls)) if error.index else None
+        except Exception:
+            return None  # A class's own code, an upcaster: on the long way it is told whose record it was.
 
 
 class Trip:
