@@ -53,6 +53,36 @@ def test_a_failed_commit_is_forgotten_when_its_partition_is_given_back() -> None
     assert health.wrong() == []
 
 
+class _Committing(_Anything):
+    """A consumer that is asked to commit, and answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def commit(self, offsets: list[Any], asynchronous: bool) -> None:
+        assert asynchronous
+        self.asked += [one.offset for one in offsets]
+
+
+def test_an_offset_is_committed_only_after_the_answer_to_the_one_before() -> None:
+    runner, consumer = _runner(Health("service")), _Committing()
+    runner._consumer = consumer
+    tracker = runner._workers["orders", 0].tracker
+    tracker.received([0, 1, 2])
+    tracker.finished(0)
+    runner._commit_finished()
+    tracker.finished(1)
+    runner._commit_finished()
+    assert consumer.asked == [1], "the client library may still be trying, and would write 1 over 2"
+    runner._committed(None, [_Place(0)])
+    runner._commit_finished()
+    assert consumer.asked == [1, 2]
+    tracker.finished(2)
+    runner._committed("no coordinator", [_Place(0)])
+    runner._commit_finished()
+    assert consumer.asked == [1, 2, 3]
+
+
 class _Report:
     def __init__(self, code: int) -> None:
         self._error = confluent_kafka.KafkaError(code)

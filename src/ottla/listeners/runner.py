@@ -342,6 +342,10 @@ class ListenerRunner:
 
     def _commit_finished(self) -> None:
         self._commit_at = self._finished() + self._limits.commit_records_max
+        if self.commit_asked_at is not None:
+            # One at a time. A commit that fails is tried again within the client library: were a later one to succeed
+            # meanwhile, the earlier offsets would be written over its own, and stay there while nothing new comes.
+            return
         offsets = []
         for (topic, partition), worker in self._workers.items():
             if topic in self._exact_topics or topic in self._own_commits:
@@ -353,7 +357,7 @@ class ListenerRunner:
             return
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
-            self.commit_asked_at = self.commit_asked_at or time.monotonic()
+            self.commit_asked_at = time.monotonic()
         except Exception as error:
             self._committed(error, offsets)
 
@@ -539,7 +543,9 @@ class ListenerRunner:
     def _committed(self, error: Any, partitions: list[Any]) -> None:
         if self._own_commits:
             self._commits.answered(error, [one for one in partitions if one.topic in self._own_commits])
-        asked_at, self.commit_asked_at = self.commit_asked_at, None
+        asked_at = self.commit_asked_at
+        if not partitions or any(one.topic not in self._own_commits for one in partitions):
+            self.commit_asked_at = None
         failure = error or next((one.error for one in partitions if one.error), None)
         if self._companion is not None:
             topics = sorted({one.topic for one in partitions})
