@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
 
 from ottla.broker.log import journal as journal_module
+from ottla.broker.log.batch import crc_of
 from ottla.broker.log.journal import Entry, Journal
 from ottla.errors import CorruptLog
 
@@ -51,6 +53,38 @@ def test_a_flipped_bit_in_the_middle_is_reported(path: Path, position: int) -> N
     with pytest.raises(CorruptLog, match="position 0"):
         opened(path)
     assert path.read_bytes() == bytes(data)
+
+
+@pytest.mark.parametrize("padding", range(24))
+def test_a_sector_that_never_reached_the_disk_is_cut_however_little_of_a_record_it_held(
+    tmp_path: Path, padding: int
+) -> None:
+    """Between two syncs a disk writes in any order: after a power cut later sectors may be there, earlier ones not."""
+    path = tmp_path / "test.journal"
+    journal, _ = opened(path)
+    journal.append(["first", "x" * (470 + padding)])
+    begun = journal.size
+    for number in range(3):
+        journal.append(["unsynced", number])
+    journal.close()
+    data = bytearray(path.read_bytes())
+    data[begun:512] = bytes(max(0, 512 - begun))
+    path.write_bytes(data)
+    journal, seen = opened(path)
+    journal.close()
+    assert [entry[0] for entry in seen[:1]] == ["first"]
+    assert len(seen) == (1 if begun < 512 else 4)
+
+
+def test_records_of_before_they_were_aligned_are_read_and_followed(tmp_path: Path) -> None:
+    body = b'["a"]'
+    path = tmp_path / "test.journal"
+    path.write_bytes(struct.pack(">II", len(body), crc_of(body)) + body)
+    journal, _ = opened(path)
+    journal.append(["b"])
+    assert journal.size % 8 == 0
+    journal.close()
+    assert opened(path)[1] == [["a"], ["b"]]
 
 
 def test_a_grown_journal_is_written_anew_from_the_state(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,6 +163,19 @@ def test_a_sector_that_never_reached_the_disk_is_cut_with_what_follows(tmp_path:
     assert path.stat().st_size == whole * len(BATCH)
 
 
+def test_a_lost_sector_that_held_no_more_of_a_batch_than_part_of_its_offset_is_cut(tmp_path: Path) -> None:
+    size = len(BATCH)
+    lost = next(at for at in range(128 * size, 2000 * size, size) if at % 512 == 512 - 7)  # offsets from 256 on
+    written(tmp_path, lost // size + 3)
+    path = the_file(tmp_path)
+    data = bytearray(path.read_bytes())
+    assert any(data[lost : lost + 7])
+    data[lost : lost + 7] = bytes(7)
+    path.write_bytes(data)
+    assert recovered(tmp_path).next_offset == 2 * lost // size
+    assert path.stat().st_size == lost
+
+
 def test_zeros_that_are_no_sector_are_damage(tmp_path: Path) -> None:
     written(tmp_path, 20)
     path = the_file(tmp_path)

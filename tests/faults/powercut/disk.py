@@ -2,7 +2,8 @@
 
 What a sync had covered when it ended is there. Of all else there may be nothing, everything, what came first, or, of
 the data, any of the 512-byte sectors written since, in any order, the others holding zeros or what was there before.
-Entries of a folder that was not synced are lost from the last one backwards, folder by folder.
+A sector is as it was at some moment: of several writes into it, all up to one of them are there. Entries of a folder
+that was not synced are lost from the last one backwards, folder by folder.
 """
 
 from __future__ import annotations
@@ -71,9 +72,10 @@ class _File:
             if count < len(self.pending):
                 _apply(content, _torn(self.pending[count], dice))
         elif mode == "sectors":
+            stale: set[int] = set()
             for operation in self.pending:
                 if operation.kind == WRITE:
-                    _apply_sectors(content, operation, dice)
+                    _apply_sectors(content, operation, stale, dice)
                 elif dice.random() < 0.5:
                     _apply(content, operation)
         elif mode == "everything":
@@ -103,12 +105,16 @@ def _torn(operation: Operation, dice: random.Random) -> Operation:
     return Operation(WRITE, operation.file, operation.number, data, b"", operation.position)
 
 
-def _apply_sectors(content: bytearray, operation: Operation, dice: random.Random) -> None:
+def _apply_sectors(content: bytearray, operation: Operation, stale: set[int], dice: random.Random) -> None:
+    """Applies a write to some of its sectors; `stale` are those of which an earlier write was not applied."""
     start, end = operation.number, operation.number + len(operation.first)
     at = start
     while at < end:
-        stop = min(end, (at // SECTOR + 1) * SECTOR)
-        if dice.random() < 0.5:
+        sector = at // SECTOR
+        stop = min(end, (sector + 1) * SECTOR)
+        if sector in stale or dice.random() < 0.5:
+            stale.add(sector)
+        else:
             piece = operation.first[at - start : stop - start]
             _apply(content, Operation(WRITE, operation.file, at, piece, b"", operation.position))
         at = stop

@@ -1,8 +1,11 @@
 """An append-only file of small JSON records, for everything that is not a record batch: topics, offsets, groups.
 
-Each record is its length, its CRC32C and its JSON. State is what replaying the records gives. A torn tail is cut,
-damage in the middle is CorruptLog, as in a partition's log. When the file has grown well beyond what the state needs,
-it is written anew and renamed into place.
+Each record is its length, its CRC32C and its JSON, with spaces behind it up to a multiple of eight bytes. State is what
+replaying the records gives. A torn tail is cut, damage in the middle is CorruptLog, as in a partition's log. When the
+file has grown well beyond what the state needs, it is written anew and renamed into place.
+
+The spaces are for telling the two apart: with them no edge of a sector runs through a record's head, so that whatever
+part of a record a lost sector held shows as zeros, which no record has eight of in a row (see `lost_writes`).
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from ottla.errors import CorruptLog
 logger = logging.getLogger("ottla.broker")
 
 _HEAD = struct.Struct(">II")
+_ALIGNED = 8  # bytes: the head's size, and a divisor of a sector's
 COMPACT_ABOVE_BYTES = 1 << 20
 Entry = list[Any]
 
@@ -60,11 +64,11 @@ class Journal:
         Raises:
             OSError: Nothing was written.
         """
-        data = b"".join(map(_encode, entries))
         # Before the records are written and not after: they are changes that the caller has yet to make to its state,
         # so that the state now is exactly what the file holds.
         if self._size > self._limit:
             self._compact_if_possible()
+        data = _encode(entries, self._size)
         try:
             written = 0
             while written < len(data):
@@ -90,7 +94,7 @@ class Journal:
         """
         fresh = self.path.with_suffix(".new")
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        data = b"".join(map(_encode, self._snapshot()))
+        data = _encode(self._snapshot(), 0)
         try:
             written = 0
             while written < len(data):
@@ -153,9 +157,14 @@ class Journal:
         sync_all(self._fd)
 
 
-def _encode(entry: Entry) -> bytes:
-    body = json.dumps(entry, separators=(",", ":")).encode()
-    return _HEAD.pack(len(body), crc_of(body)) + body
+def _encode(entries: Iterable[Entry], position: int) -> bytes:
+    """The records to write at a position of the file."""
+    data = bytearray()
+    for entry in entries:
+        body = json.dumps(entry, separators=(",", ":")).encode()
+        body += b" " * (-(position + len(data) + _HEAD.size + len(body)) % _ALIGNED)
+        data += _HEAD.pack(len(body), crc_of(body)) + body
+    return bytes(data)
 
 
 def _intact_until(data: bytes, position: int) -> int | None:

@@ -12,13 +12,18 @@ SECTOR_BYTES = 512
 LEAST_BYTES = 8
 
 
-def has_gap(data: bytes, start: int) -> bool:
+def has_gap(data: bytes, start: int, begins: bytes = b"") -> bool:
     """Whether a sector of the file was never written.
 
     Args:
         data: What the file holds from `start` on, up to what is intact again.
         start: The position in the file.
+        begins: What `data` would begin with, as far as that is known: then zeros instead of it are a gap, however few
+            bytes of them are in the first sector.
     """
+    first = data[: min(len(begins), SECTOR_BYTES - start % SECTOR_BYTES)]
+    if not any(first) and any(begins[: len(first)]):
+        return True
     at = 0
     while at < len(data):
         stop = min(len(data), ((start + at) // SECTOR_BYTES + 1) * SECTOR_BYTES - start)

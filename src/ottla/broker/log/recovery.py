@@ -189,7 +189,7 @@ class _Walk:
         """Checks a segment from its `size` on and cuts a torn tail off; whether it was whole. Raises CorruptLog."""
         damage = self._check(segment, exact=self.exact or not later)
         if damage:
-            _cut(segment, damage, self.folder, later)
+            _cut(segment, damage, self.next_offset, self.folder, later)
         return not damage
 
     def _check(self, segment: Segment, *, exact: bool) -> str:
@@ -252,13 +252,14 @@ def _batches(fd: int, position: int, file_size: int) -> Iterator[tuple[int, Batc
         position += header.size
 
 
-def _cut(segment: Segment, damage: str, folder: Path, later: list[int]) -> None:
+def _cut(segment: Segment, damage: str, next_offset: int, folder: Path, later: list[int]) -> None:
     """Cuts a torn tail off, or raises CorruptLog if intact batches follow it."""
     where = f"{segment.path}, position {segment.size}"
     tail = _read_from(segment.path, segment.size)
     survivor = _first_intact(tail, 1)
     follows = ""
-    if survivor is not None and not has_gap(tail[:survivor], segment.size):
+    # A batch begins with its offset. In a sector that was lost it may be the upper bytes of it only.
+    if survivor is not None and not has_gap(tail[:survivor], segment.size, next_offset.to_bytes(8, "big")):
         follows = f"position {segment.size + survivor}"
     for base in later:
         if not follows and _holds_records(folder, base):
