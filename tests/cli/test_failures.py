@@ -69,7 +69,7 @@ def test_faults_in_the_settings_are_all_told_at_once(ottla: Ottla, monkeypatch: 
 def test_errors_are_red_on_a_terminal_only(ottla: Ottla, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert "\x1b[" not in ottla("run", "nothing").err
-    monkeypatch.setattr("ottla.cli.root.is_terminal", lambda _stream: True)
+    monkeypatch.setattr("ottla.cli.failures.is_terminal", lambda _stream: True)
     assert ottla("run", "nothing").err.startswith("\x1b[1;31merror:\x1b[0m ")
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[" not in ottla("run", "nothing").err

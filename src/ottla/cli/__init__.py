@@ -23,6 +23,12 @@ def main() -> None:
     """
     import sys
 
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["run"]:
+        from ottla.cli.service import plain, run_alone
+
+        if (service := plain(arguments[1:])) is not None:
+            sys.exit(run_alone(service))
     from ottla.cli.root import run
 
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(arguments))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
 
 from ottla.cli.commands import LazyGroup
+from ottla.cli.failures import failed, print_error
 from ottla.errors import OttlaError
 
 # Click's base class of usage errors. Newer versions of Typer carry their own copy of click, older ones use the package:
@@ -53,7 +54,7 @@ def run(arguments: list[str]) -> int:
         result = get_command(app).main(arguments, prog_name="ottla", standalone_mode=False)
         sys.stdout.flush()
     except OttlaError as error:
-        return _failed(error)
+        return failed(error)
     except ClickException as error:
         return _wrong_usage(error)
     except typer.Abort as abort:
@@ -67,16 +68,6 @@ def run(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _failed(error: OttlaError) -> int:
-    if os.environ.get("OTTLA_TRACEBACK", "") not in ("", "0"):
-        import traceback
-
-        traceback.print_exception(error)
-    else:
-        print_error(str(error))
-    return 1
-
-
 def _wrong_usage(error: Any) -> int:
     message = error.format_message()
     context = getattr(error, "ctx", None)
@@ -88,16 +79,3 @@ def _wrong_usage(error: Any) -> int:
         if context is not None:
             print(f"Try: {context.command_path} --help", file=sys.stderr)
     return int(error.exit_code)
-
-
-def print_error(message: str) -> None:
-    """Prints `error: ...` on stderr, in red on a terminal."""
-    label = "error:"
-    if is_terminal(sys.stderr) and "NO_COLOR" not in os.environ:
-        label = f"\x1b[1;31m{label}\x1b[0m"
-    print(f"{label} {message}", file=sys.stderr)
-
-
-def is_terminal(stream: TextIO) -> bool:
-    """Whether a person is likely to read it."""
-    return stream.isatty()

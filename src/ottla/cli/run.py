@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, TypeGuard, cast
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from ottla.app import App
-    from ottla.cli.server import Application
-    from ottla.streams.app import StreamsApp
 
 app = typer.Typer(add_completion=False)
 
@@ -58,66 +51,21 @@ def run(
     Every service answers HTTP: /health/live, /health/ready and /metrics beside its own routes. Prints
     "NAME ready on http://HOST:PORT" once it listens. SIGTERM or Ctrl-C finishes what is in hand, commits and exits.
     """
-    import msgspec
-
-    from ottla.cli.locate import locate
-    from ottla.cli.server import Place, serve
-    from ottla.observability.logs import configure_logging
+    from ottla.cli.service import Run, serve_one
     from ottla.settings import load_settings
 
     settings = load_settings()
-    http, lines = settings.http, settings.logging
-    if log_level is not None:
-        lines = msgspec.structs.replace(lines, level=log_level.value)
-    if workers > 1:
-        from ottla.cli.workers import run_workers
+    one = Run(target, app_dir, host, port, name, None if log_level is None else log_level.value, access_log)
+    if workers == 1:
+        serve_one(one, settings)
+        return
+    import msgspec
 
-        options = ["--app-dir", str(app_dir), "--host", host or http.host, "--log-level", lines.level]
-        options += ["--access-log"] if access_log else []
-        configure_logging(name or target, lines)
-        raise typer.Exit(run_workers(target, workers, http.port if port is None else port, name, options))
-    configure_logging(name or target, lines)
-    module, found = locate(target, app_dir)
-    service = name or _service_name(found, module, target)
-    configure_logging(service, lines)
-    place = Place(service, host or http.host, http.port if port is None else port, access_log=access_log)
-    streams = [value for value in (found, *vars(module).values()) if _is_streams_app(value)]
+    from ottla.cli.workers import run_workers
+    from ottla.observability.logs import configure_logging
 
-    def bound(address: str) -> None:
-        for one in streams:
-            one.address = address
-
-    serve(_application(found, target), place, bound=bound)
-
-
-def _application(found: object, target: str) -> Application:
-    from ottla.errors import ConfigurationError
-
-    if _is_app(found) or _is_streams_app(found):
-        from starlette.applications import Starlette
-
-        return cast("Application", Starlette(lifespan=found.lifespan))
-    if isinstance(found, type) or not callable(found):
-        raise ConfigurationError(
-            f"{target} is a {type(found).__name__}, neither an ottla App nor an ASGI app such as FastAPI(...)"
-        )
-    return cast("Application", found)
-
-
-def _service_name(found: object, module: ModuleType, target: str) -> str:
-    """The App's name; an ASGI app cannot say which App it carries, but its module shows it if it holds just one."""
-    if _is_app(found) or _is_streams_app(found):
-        return found.name
-    names = {value.name for value in vars(module).values() if _is_app(value) or _is_streams_app(value)}
-    return names.pop() if len(names) == 1 else target
-
-
-def _is_app(value: object) -> TypeGuard[App]:
-    # If nothing has imported that module by now, nothing can be an App, and a plain ASGI app need not wait for it.
-    home = sys.modules.get("ottla.app")
-    return home is not None and isinstance(value, home.App)
-
-
-def _is_streams_app(value: object) -> TypeGuard[StreamsApp]:
-    home = sys.modules.get("ottla.streams.app")
-    return home is not None and isinstance(value, home.StreamsApp)
+    http, level = settings.http, one.log_level or settings.logging.level
+    options = ["--app-dir", str(app_dir), "--host", host or http.host, "--log-level", level]
+    options += ["--access-log"] if access_log else []
+    configure_logging(name or target, msgspec.structs.replace(settings.logging, level=level))
+    raise typer.Exit(run_workers(target, workers, http.port if port is None else port, name, options))

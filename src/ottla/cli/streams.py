@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Describe str
 
 @app.command()
 def describe(
-    target: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="A StreamsApp: shop.totals:app.")],
+    target: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="A StreamsApp: shop.streams.service:app.")],
     app_dir: Annotated[
         Path, typer.Option(metavar="DIR", help="Where to look for MODULE, before the installed packages.")
     ] = Path(),

@@ -201,7 +201,7 @@ class RegistryClient:
         return known
 
     def _request(self, method: str, path: str, failed: str, body: dict[str, Any] | None = None) -> Any:
-        import httpx  # loaded here: it is a tenth of a second that no importer should pay
+        from ..http_client import httpx  # loaded here: it is a tenth of a second that no importer should pay
 
         content = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": CONTENT_TYPE} if body is not None else {}
@@ -245,7 +245,7 @@ class RegistryClient:
         )
 
     def _client(self) -> httpx.Client:
-        import httpx
+        from ..http_client import httpx
 
         with self._lock:
             if self._http is None:

@@ -6,10 +6,10 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ...http_client import httpx
 from . import faults
 from .http import BODY_BYTES_MAX, Answer
 from .leadership import Elsewhere

@@ -12,9 +12,8 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-import httpx
-
 from ottla.errors import StateUnavailable, TopologyError
+from ottla.http_client import httpx
 from ottla.streams.partitioning import partition_of
 from ottla.streams.runtime.active_task import State
 from ottla.streams.runtime.instance import Instance
@@ -199,6 +198,12 @@ class StoreReader:
         self._wait_until_up()
         data = self._queries.typed(self.spec, _NOTHING).key.encode(key, self._queries.topology.application_id)
         return partition_of(data, len(self._queries.partitions(self.spec)))
+
+    def ask(self, key: Any, question: Callable[[Any], Any]) -> Any:
+        """What a function finds in the store (of its kind, to be read only) of the partition that a key lies in, so
+        that several things may be looked up in one place. It raises StateUnavailable to be called again. Raises as
+        `get`."""
+        return self._of_key(key, question)
 
     def _of_key(self, key: Any, ask: Callable[[Any], Any]) -> Any:
         return self._asked(0 if self.spec.is_global else self.partition_of(key), ask)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import httpx
 import msgspec
 
 from ottla.errors import StateUnavailable
+from ottla.http_client import httpx
 from ottla.streams.stores.base import BytesStore, Pair
 
 PAGE = 1_000

@@ -1,1 +1,0 @@
-"""What each customer has ordered so far: a stream application."""
