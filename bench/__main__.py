@@ -18,10 +18,12 @@ BENCHES = {
     "publish": "typed events published beside a bare producer that is handed finished records",
     "recovery": "a stream application killed with -9: time until it processes again, changelog records read meanwhile",
     "serde": "Avro codecs side by side: microseconds per message, and ratios to fastavro, confluent, msgspec JSON",
+    "streams": "customer totals, windows, joins beside Kafka Streams, Quix Streams and Faust, on Apache Kafka",
     "streams_driver": "stream operators without Kafka: records per second of CPU time on one core",
     "startup": "what a user waits for: import, `ottla --help`, size of a base install, the broker's first answer",
 }
 PARTS = ("produce", "consume", "transactions", "latency", "start", "restart")
+RECORDS = {"streams": 400_000}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -35,13 +37,20 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="runs of each measurement; the median counts (default 3)")
     parser.add_argument("--save", action="store_true", help="keep the JSON in bench/results/NAME.json")
     parser.add_argument("--orders", type=Path, help="a file in the Online Retail columns instead of the sample day")
-    parser.add_argument("--records", type=int, default=1_000_000, help="listener, peers: orders (default 1,000,000)")
+    parser.add_argument(
+        "--records", type=int, help="listener, peers: orders (default 1,000,000); streams: of a round (default 400,000)"
+    )
+    parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka", help="streams: which one to run on")
+    parser.add_argument(
+        "--workloads", nargs="+", metavar="WORKLOAD", help="streams: some only, such as customer_totals"
+    )
     parser.add_argument(
         "--only", nargs="+", metavar="PART", choices=PARTS, default=PARTS, help=f"broker: of {', '.join(PARTS)}"
     )
     parser.add_argument("--restart-gb", type=float, default=1.0, help="broker: data to restart with (default 1 GB)")
     parser.add_argument("--restart-partitions", type=int, default=1000, help="broker: in so many (default 1000)")
     options = parser.parse_args()
+    options.records = options.records or RECORDS.get(options.name, 1_000_000)
     report: Report = importlib.import_module(f"bench.{options.name}").run(options)
     if options.save:
         RESULTS.mkdir(exist_ok=True)

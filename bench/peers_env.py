@@ -13,6 +13,7 @@ from bench.commands import note
 
 PACKAGES = ("faststream[confluent,kafka]>=0.6", "quixstreams>=3.20", "faust-streaming>=0.11", "fastavro>=1.9")
 SPRING = Path(__file__).parent / "spring"
+KAFKA_STREAMS = Path(__file__).parent / "kafka_streams"
 HEAP = "1g"
 
 
@@ -39,19 +40,36 @@ def spring_command() -> list[str] | None:
     Raises:
         subprocess.CalledProcessError: Its jars cannot be had.
     """
+    return _java_command(SPRING, "Orders", "spring")
+
+
+def kafka_streams_command() -> list[str]:
+    """The start of a command that runs bench/kafka_streams/Streams.java.
+
+    Raises:
+        SystemExit: There is no Java compiler, or no Maven.
+        subprocess.CalledProcessError: Its jars cannot be had.
+    """
+    command = _java_command(KAFKA_STREAMS, "Streams", "bench-kafka-streams")
+    if command is None:
+        raise SystemExit("Kafka Streams needs a JDK (17 or newer) and Maven: java, javac, mvn on the PATH")
+    return command
+
+
+def _java_command(project: Path, main: str, name: str) -> list[str] | None:
     if not all(map(shutil.which, ("java", "javac", "mvn"))):
         return None
-    home = _cache() / "spring"
-    ready, wanted = home / "installed", (SPRING / "pom.xml").read_text("utf-8")
+    home, pom = _cache() / name, project / "pom.xml"
+    ready, wanted = home / "installed", pom.read_text("utf-8")
     if not ready.exists() or ready.read_text("utf-8") != wanted:
-        note("getting spring-kafka's jars")
+        note(f"getting the jars of {pom}")
         shutil.rmtree(home, ignore_errors=True)
-        maven = ["mvn", "-B", "-q", "-f", str(SPRING / "pom.xml"), "dependency:copy-dependencies"]
+        maven = ["mvn", "-B", "-q", "-f", str(pom), "dependency:copy-dependencies"]
         subprocess.run([*maven, "-DincludeScope=runtime", f"-DoutputDirectory={home}"], check=True, stdout=sys.stderr)
         ready.write_text(wanted, "utf-8")
     classes = home / "classes"
-    subprocess.run(["javac", "-cp", f"{home}/*", "-d", str(classes), str(SPRING / "Orders.java")], check=True)
-    return ["java", "-server", f"-Xmx{HEAP}", "-cp", f"{classes}:{home}/*", "Orders"]
+    subprocess.run(["javac", "-cp", f"{home}/*", "-d", str(classes), str(project / f"{main}.java")], check=True)
+    return ["java", "-server", f"-Xmx{HEAP}", "-cp", f"{classes}:{home}/*", main]
 
 
 def _cache() -> Path:

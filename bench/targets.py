@@ -42,10 +42,14 @@ class ServerHome(KafkaHome):
         return [self.java, *JVM_OPTIONS, *logging, "-cp", f"{self.libs}/*", main, *arguments]
 
 
-def kafka() -> RealKafka:
-    """Apache Kafka as its own start script would run it, not started yet. Raises ServerFailed without Java or jars."""
+def kafka(**properties: str) -> RealKafka:
+    """Apache Kafka as its own start script would run it, not started yet. Raises ServerFailed without Java or jars.
+
+    Args:
+        properties: Further ones, or others.
+    """
     home = KafkaHome.find()
-    return RealKafka(properties=PROPERTIES, home=ServerHome(home.libs, home.version, home.java))
+    return RealKafka(properties=PROPERTIES | properties, home=ServerHome(home.libs, home.version, home.java))
 
 
 def embedded(data_dir: Path | None = None, **options: str | int | bool) -> EmbeddedBroker:

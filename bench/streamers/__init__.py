@@ -1,0 +1,1 @@
+"""Stream programs that `python -m bench streams` compares, one for each framework."""
