@@ -21,7 +21,8 @@ class Failure:
 
     Attributes:
         operator: The name of the operator it failed in.
-        record: The input record; None where there was none (a punctuation, a flush).
+        record: The input record; None where there was none (a punctuation, a flush). Where the broker refused an
+            output: that output, with -1 for partition and offset.
         attempts: How often it was tried.
     """
 
@@ -42,8 +43,9 @@ class ErrorHandlers:
     Attributes:
         decode: Key or value of an input record cannot be read.
         processing: User code raised.
-        production: An output cannot be encoded, or the broker refused it for good.
-        dead_letter_topic: From the input topic to the topic of its dead letters.
+        production: An output cannot be encoded, or the broker refused it for good. The dead letter is then the output
+            as it was to be written, or, where it cannot be encoded, the input record.
+        dead_letter_topic: From a topic to the topic of its dead letters.
     """
 
     decode: Handler = "dead-letter"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import threading
 import time
 from pathlib import Path
@@ -137,18 +138,36 @@ async def test_a_handler_that_says_to_fail_stops_the_application_and_commits_not
         assert not app.health.dead()
 
 
-@pytest.mark.parametrize("answer", ["continue", "fail"])
+@pytest.mark.parametrize("answer", ["continue", "fail", "dead-letter"])
 async def test_an_output_that_the_broker_refuses_is_the_production_handlers(stage: Stage, answer: Any) -> None:
     small = {"max.message.bytes": "400"}
     stage.change(sink=f"{stage.setup.sink}-small")
     stage.admin.create_topic(stage.setup.sink, 3, config=small)
     stage.send(b"k-1 1", b"k" * 1000 + b" 1", b"k-2 1")
     async with stage.running(ErrorHandlers(production=answer)) as app:
-        if answer == "continue":
-            await eventually(lambda: stage.out() == {"k-1": [1], "k-2": [1]})
-            assert not app.health.dead()
-        else:
+        if answer == "fail":
             await eventually(lambda: any("production failed" in reason for reason in app.health.dead()))
+            return
+        await eventually(lambda: stage.out() == {"k-1": [1], "k-2": [1]})
+        assert not app.health.dead()
+    if answer == "dead-letter":
+        (letter,) = stage.records(f"{stage.setup.sink}-dlq")
+        assert (letter.key, letter.value) == (b"k" * 1000, struct.pack(">q", 1))
+        headers = dict(letter.headers)
+        assert headers["kafka_dlt-original-topic"] == stage.setup.sink.encode()
+        assert headers["kafka_dlt-original-consumer-group"] == stage.setup.name.encode()
+        assert headers["kafka_dlt-exception-fqcn"] == b"ottla.errors.PublishError"
+        assert struct.unpack(">i", headers["kafka_dlt-original-partition"]) == (-1,)
+
+
+async def test_a_dead_letter_that_is_refused_too_stops_the_application(local_stage: Stage) -> None:
+    small = {"max.message.bytes": "400"}
+    local_stage.change(sink=f"{local_stage.setup.sink}-small")
+    local_stage.admin.create_topic(local_stage.setup.sink, 3, config=small)
+    local_stage.admin.create_topic(f"{local_stage.setup.sink}-dlq", 3, config=small)
+    local_stage.send(b"k" * 1000 + b" 1")
+    async with local_stage.running(ErrorHandlers(production="dead-letter")) as app:
+        await eventually(lambda: any("production failed" in reason for reason in app.health.dead()))
 
 
 async def test_processed_records_of_a_repartition_topic_are_deleted(local_stage: Stage) -> None:

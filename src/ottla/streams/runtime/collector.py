@@ -11,8 +11,9 @@ from typing import Any
 from ottla.errors import BrokerUnavailable, KafkaError, PublishError, StreamsFailed, TransactionAborted
 from ottla.kafka.stream_producer import StreamProducer
 from ottla.kafka.transactions import REFUSALS
+from ottla.streams.dead_letter import ORIGIN, dead_letter_headers
 from ottla.streams.errors_policy import ErrorHandlers, Failure
-from ottla.streams.records import NO_TIMESTAMP, Headers
+from ottla.streams.records import NO_TIMESTAMP, Headers, RawRecord
 from ottla.streams.stores.transactional import TransactionalStore
 
 Output = tuple[str, bytes | None, bytes | None]
@@ -28,11 +29,16 @@ class Collector:
     much as sending); after such a failure the same work is done again *carefully*, with a look at each, which finds
     the culprit; when it comes up the third time the production handler is asked what to do with it.
 
+    Its dead letter is the output itself, and not the input it comes from: that has been processed, and is in the
+    stores. Sent again, it goes where it was to go. A dead letter that is refused too stops the application.
+
     Args:
         open_producer: Makes the producer; called again after one was fenced.
         partitions: How many partitions a topic has.
         handlers: What to do with an output that is refused.
         physical: What a topic is called in the cluster, where the user's own code has named it.
+        application_id: Who writes the dead letters.
+        make_topic: Makes sure that a topic for dead letters is there.
     """
 
     def __init__(
@@ -41,11 +47,16 @@ class Collector:
         partitions: Callable[[str], int],
         handlers: ErrorHandlers,
         physical: Callable[[str], str] = str,
+        *,
+        application_id: str,
+        make_topic: Callable[[str], None],
     ) -> None:
         self._open_producer = open_producer
         self._partitions = partitions
         self._handlers = handlers
         self._physical = lru_cache(10_000)(physical)
+        self._application_id = application_id
+        self._make_topic = make_topic
         self._log = logging.getLogger("ottla.streams")
         self._producer: StreamProducer | None = None
         self._begun = False
@@ -71,7 +82,7 @@ class Collector:
         topic = self._physical(topic)
         output = topic, key, value
         if self._refused and (reason := self._refused.get(output)) is not None:
-            self._refuse(output, PublishError(reason))
+            self._refuse(RawRecord(topic, -1, -1, timestamp_ms, key, value, list(headers or ())), PublishError(reason))
             return
         try:
             self._begin().produce(
@@ -87,7 +98,7 @@ class Collector:
                 # By itself: a batch is refused as a whole, the innocent with the one to blame.
                 self._begin().flush()
         except PublishError as error:
-            self._refuse(output, error)
+            self._refuse(RawRecord(topic, -1, -1, timestamp_ms, key, value, list(headers or ())), error)
             return
         self.sent[topic] += 1
 
@@ -212,12 +223,25 @@ class Collector:
             if error.name() in REFUSALS:
                 self._refused[output] = f"topic {output[0]} refused the record with key {output[1]!r}: {error.str()}"
 
-    def _refuse(self, output: Output, error: PublishError) -> None:
-        failure = Failure("production", f"sink of {output[0]}", error, None)
-        if self._handlers.response(failure) != "continue":
+    def _refuse(self, record: RawRecord, error: PublishError) -> None:
+        failure = Failure("production", f"sink of {record.topic}", error, record)
+        response = self._handlers.response(failure)
+        if response == "fail" or any(name == ORIGIN for name, _ in record.headers):
             raise StreamsFailed(f"production failed: {error}", operator=failure.operator) from error
         self.left_out += 1
-        self._log.warning("an output is left out: %s", error)
+        if response == "continue":
+            self._log.warning("an output is left out: %s", error)
+            return
+        self._log.warning("an output goes to the dead letters: %s", error)
+        letters = self._handlers.dead_letter_topic(record.topic)
+        self._make_topic(self._physical(letters))
+        self.send(
+            letters,
+            record.key,
+            record.value,
+            headers=dead_letter_headers(record, failure, application_id=self._application_id),
+            timestamp_ms=record.timestamp_ms,
+        )
 
 
 REFUSAL_WORDS = ("too large", "refused", "invalid record", "invalid timestamp", "authorization", "unknown partition")

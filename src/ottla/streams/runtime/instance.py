@@ -119,7 +119,14 @@ class Instance:
         )
         self.stores = TaskStores(plan, self.directory, self.restorer, streams.rocksdb_cache_bytes)
         self.globals = GlobalStores(plan, settings, codecs, handlers, self._clock)
-        self.collector = Collector(open_producer, self._partitions, handlers, settings.kafka.named)
+        self.collector = Collector(
+            open_producer,
+            self._partitions,
+            handlers,
+            settings.kafka.named,
+            application_id=application_id,
+            make_topic=self._make_topic,
+        )
         self.group = GroupView(settings.kafka, application_id, self._myself)
         self.thread = StreamThread(
             plan=plan,
@@ -249,6 +256,11 @@ class Instance:
             self._known_partitions |= self.admin.topics(internal=True)
             known = self._known_partitions.get(topic, self._settings.kafka.topic_partitions)
         return known
+
+    def _make_topic(self, topic: str) -> None:
+        kafka = self._settings.kafka
+        if kafka.create_topics and topic not in self._known_partitions:
+            self.admin.ensure_topics({topic: kafka.topic_partitions})
 
     def _restored(self, task: str, records: int, seconds: float) -> None:
         self._restored_records += records

@@ -68,7 +68,8 @@ def _outer_topics(topology: Topology, settings: KafkaSettings, admin: Admin, han
     created = admin.ensure_topics(dict.fromkeys(sorted(wanted | sinks), settings.topic_partitions))
     existing = admin.topics(internal=True)
     # A dead letter goes to the partition of the same number.
-    created += admin.ensure_topics({handlers.dead_letter_topic(topic): existing[topic] for topic in sorted(wanted)})
+    buried = wanted if handlers.production in ("continue", "fail") else wanted | sinks
+    created += admin.ensure_topics({handlers.dead_letter_topic(topic): existing[topic] for topic in sorted(buried)})
     if created:
         log.info("created topics %s", ", ".join(created))
 
