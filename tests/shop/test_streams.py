@@ -175,6 +175,17 @@ def test_a_settled_order_shows_what_its_customer_has_ordered_by_then(months: Ele
             assert (one.order_id, one.customer_orders, one.customer_total) == (order.order_id, len(totals), sum(totals))
 
 
+def test_an_order_and_a_payment_that_are_published_twice_count_once() -> None:
+    order = domain.created(invoice("1", customer="twice"))
+    paid = PaymentAuthorized(order.order_id, "twice", order.total)
+    with TopologyTestDriver(service.builder.build()) as driver:
+        for _ in range(2):
+            driver.input(OrderCreated).pipe(order, timestamp_ms=0)
+            driver.input(PaymentAuthorized).pipe(paid, timestamp_ms=1)
+        assert driver.output(CustomerTotal).read_values() == [("twice", CustomerTotal("twice", 1, order.total))]
+        assert [one.outcome for _, one in driver.output(OrderSettled).read_values()] == ["paid"]
+
+
 def test_an_order_that_comes_late_corrects_its_hour_and_the_hint() -> None:
     builder = StreamsBuilder()
     dated = by_invoice_date(builder.stream(OrderCreated))

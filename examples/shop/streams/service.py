@@ -11,13 +11,16 @@ from ottla.streams import KStream, StreamsBuilder
 from shop.events import OrderCreated, PaymentAuthorized, PaymentDeclined
 from shop.streams.dates import by_invoice_date
 from shop.streams.fraud import fraud_hints
+from shop.streams.once import once_per_key
 from shop.streams.revenue import hourly_revenue
 from shop.streams.settlements import Payment, settlements
 from shop.streams.totals import customer_totals
 
 builder = StreamsBuilder()
-orders = builder.stream(OrderCreated, name="orders")
-payments: KStream[str, Payment] = builder.stream(PaymentAuthorized, PaymentDeclined, name="payments")
+placed = builder.stream(OrderCreated, name="orders")
+orders = once_per_key(builder, placed, "orders-seen")
+answered: KStream[str, Payment] = builder.stream(PaymentAuthorized, PaymentDeclined, name="payments")
+payments = once_per_key(builder, answered, "payments-seen")
 
 totals = customer_totals(orders)
 dated = by_invoice_date(orders)
