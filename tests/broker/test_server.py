@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ottla.broker.connection import PENDING_BYTES_MAX
+from ottla.broker.connection import PENDING_BYTES_MAX, Connection
 from ottla.broker.log import segment as segment_module
+from ottla.broker.log.partition_log import PartitionLog
 from ottla.errors import BrokerError, CorruptLog
 from tests.broker.batches import batch, headers
 from tests.broker.running import Client, RunningBroker
@@ -51,6 +52,36 @@ def test_an_append_wakes_a_long_poll(broker: RunningBroker, client: Client) -> N
     assert len(headers(other.receive()["responses"][0]["partitions"][0]["records"])) == 1
     assert time.monotonic() - begun < 5
     other.close()
+
+
+@pytest.mark.parametrize("flush", ["ack", "none"])
+def test_a_waiting_consumer_hears_of_a_record_before_its_producer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush: str
+) -> None:
+    sent: list[int] = []
+    send = Connection.send
+
+    def logged(connection: Connection) -> None:
+        if connection.outgoing:
+            sent.append(connection.sock.getpeername()[1])
+        send(connection)
+
+    with RunningBroker(tmp_path / "data", flush=flush) as running:
+        producer, *consumers = [running.connect() for _ in range(6)]
+        producer.create("t")
+        for consumer in consumers:
+            consumer.send_fetch("t", 0, wait_ms=9000)
+        wait_until(lambda: len(log_of(running).waiters) == len(consumers))
+        monkeypatch.setattr(Connection, "send", logged)
+        producer.produce("t", batch([b"a"]))
+        assert sent[-1] == producer.sock.getsockname()[1]
+        assert len(sent) == 1 + len(consumers)
+        for client in (producer, *consumers):
+            client.close()
+
+
+def log_of(running: RunningBroker) -> PartitionLog:
+    return running.server.broker.catalog.topics["t"].partitions[0]
 
 
 def test_a_long_poll_waits_for_enough_bytes(broker: RunningBroker, client: Client) -> None:

@@ -186,19 +186,19 @@ class Connection:
     def go_on(self) -> None:
         self._holds -= 1
         if not self.closed and not self._holds:
-            self.server.unsent.add(self)  # `send` looks at what was read already, and reads again
+            self.server.unsent[self] = None  # `send` looks at what was read already, and reads again
 
     def close_when_sent(self) -> None:
         """Closes once all replies are with the client."""
         self._closing = True
-        self.server.unsent.add(self)
+        self.server.unsent[self] = None
 
     def send_bare(self, data: bytes) -> None:
         """Sends bytes behind their length, and nothing else: SASL tokens of old clients."""
         frame = memoryview(struct.pack(">i", len(data)) + data)
         self.unsent_bytes += len(frame)
         self.outgoing.append(frame)
-        self.server.unsent.add(self)
+        self.server.unsent[self] = None
 
     # Reading
 
@@ -376,7 +376,7 @@ class Connection:
             for chunk in calls.popleft().chunks:
                 if len(chunk):
                     self.outgoing.append(memoryview(chunk))
-        self.server.unsent.add(self)
+        self.server.unsent[self] = None
 
     def send(self) -> None:
         """Sends what is queued, as much as the socket takes."""

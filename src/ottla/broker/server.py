@@ -107,7 +107,7 @@ class Server:
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.frames = FramePool()
         self.logs_requests = logger.isEnabledFor(logging.DEBUG)
-        self.unsent: set[Connection] = set()
+        self.unsent: dict[Connection, None] = {}  # in the order in which they got something to send
         self._connections: set[Connection] = set()
         self._failure: OSError | None = None
         self.pages: HttpPort | None = None
@@ -150,7 +150,7 @@ class Server:
             self._by_address[connection.peer] -= 1
             if not self._by_address[connection.peer]:
                 del self._by_address[connection.peer]
-        self.unsent.discard(connection)
+        self.unsent.pop(connection, None)
 
     @property
     def open_connections(self) -> int:
@@ -241,8 +241,12 @@ class Server:
         self._send_all()
 
     def _send_all(self) -> None:
+        # Each first send wakes a client, which may take the processor from us. Consumers have been answered before the
+        # producers whose records they get, and so they hear first.
         while self.unsent:
-            self.unsent.pop().send()
+            unsent, self.unsent = self.unsent, {}
+            for connection in unsent:
+                connection.send()
 
     def _failed(self, error: OSError) -> None:
         logger.critical("a sync to disk failed: %s; stopping", error)
