@@ -247,7 +247,7 @@ async def test_members_share_partitions_with_each_assignor_and_take_retry_topics
     async with first.running():
         await asyncio.gather(*(first.publish(world.Ordered(f"a-{n}")) for n in range(40)))
         async with second.running():
-            await eventually(lambda: len(places(first)) == len(places(second)) == 4)
+            await eventually(lambda: len(places(first)) == len(places(second)) == 6)
             for one in (first, second):
                 mine = places(one)
                 assert {n for topic, n in mine if topic == world.orders} == {n for t, n in mine if t != world.orders}

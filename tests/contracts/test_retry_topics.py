@@ -189,6 +189,35 @@ async def test_later_records_of_a_parked_key_wait_behind_it_and_other_keys_go_on
     )
 
 
+@pytest.mark.parametrize("guarantee", ONCE if LONG else ONCE[1:])
+async def test_a_record_that_waits_is_written_once_to_wait_however_often_those_before_it_fail(
+    world: World, guarantee: str
+) -> None:
+    count = 200 if LONG else 60
+    failing = {("a", number): 2 for number in range(0, count, 10)}
+    check, app = Checker(failing), service(world)
+    options = {"retry": through_topics(0.05, 0.05, keep=True), "exactly_once": guarantee == "exactly-once"}
+    listen(app, "sync", check.handle, world.Ordered, **options)
+    async with app.running():
+        await app.publish_many([world.Ordered(key, number) for number in range(count) for key in ("a", "b")])
+        await eventually(lambda: len(check.done["a"]) == count, what="all of a", within_s=120)
+        assert check.done["b"] == list(range(count))
+        waiting = f"{world.orders}-retry-waiting"
+        await eventually(lambda: world.committed(waiting) >= len(world.records(waiting)) > 0, what="the last commit")
+    assert check.disorder == []
+    assert check.done["a"] == list(range(count))
+    written = Counter(
+        int(headers_of(copy)["ottla-retry-origin"].split(b"/")[2])
+        for topic in (waiting, f"{world.orders}-retry-1", f"{world.orders}-retry-2")
+        for copy in world.records(topic)
+    )
+    own = Counter({2 * number: failures for (_, number), failures in failing.items()})
+    more = written - own
+    assert not own - written
+    assert set(more.values()) == {1}, "to wait"
+    assert len(more) < count
+
+
 async def test_a_record_that_waited_behind_another_has_all_of_its_own_attempts(world: World) -> None:
     app, calls = service(world), list[tuple[int, int]]()
 

@@ -1,8 +1,8 @@
 """The order of keys over retry topics: the argument in `ottla.listeners.parked`, put to the test step by step.
 
-A model of one partition and its two retry topics: any interleaving of reading, committing (late, and of one topic
-without another), crashing, and of a former owner that still writes. The rules are the real ones; an independent checker
-looks at each call of the handler.
+A model of one partition, its two retry topics and the one for records that wait: any interleaving of reading,
+committing (late, and of one topic without another), crashing, of waiting records that are moved on, and of a former
+owner that still writes. The rules are the real ones; an independent checker looks at each call of the handler.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ottla import Retry, RetryTopics
+from ottla.listeners import gaps
 from ottla.listeners.agreement import RetryPlan
-from ottla.listeners.parked import ParkedKeys, Spot, Stale
+from ottla.listeners.offsets import OffsetTracker
+from ottla.listeners.parked import ParkedKeys, Verdict
 from ottla.listeners.parking import Parking
-from ottla.listeners.ticket import Original, Ticket, original
+from ottla.listeners.ticket import WAITING, Original, Ticket, original
 
 RETRY = Retry(attempts=1, topics=RetryTopics([1.0, 2.0], keep_key_order=True))
-TOPICS = ("orders", "orders-retry-1", "orders-retry-2")
+WAITS = "orders-retry-waiting"
+TOPICS = ("orders", WAITS, "orders-retry-1", "orders-retry-2")
 LAST_ATTEMPT = 3
 
 
@@ -64,30 +67,35 @@ class _Plan(RetryPlan):
         super().__init__(())
         assert RETRY.topics is not None
         self.topics = {"orders": RETRY.topics}
-        self.levels = {"orders-retry-1": ("orders", 1), "orders-retry-2": ("orders", 2)}
+        self.levels = {WAITS: ("orders", WAITING), "orders-retry-1": ("orders", 1), "orders-retry-2": ("orders", 2)}
 
 
 class _Kafka:
-    """The logs, and what is committed."""
+    """The logs, and what is committed: offset and metadata."""
 
     def __init__(self, keys: list[bytes | None]) -> None:
         self.logs: dict[str, list[Any]] = {topic: [] for topic in TOPICS}
         self.logs["orders"] = [_Message("orders", number, key) for number, key in enumerate(keys)]
-        self.committed = dict.fromkeys(TOPICS, 0)
+        self.committed: dict[str, tuple[int, str]] = dict.fromkeys(TOPICS, (0, ""))
+        self.written: Counter[int] = Counter()
 
     def send(self, copy: Any, message: Any, tracker: Any) -> None:
         log = self.logs[copy.topic]
         log.append(_Message(copy.topic, len(log), message.key(), copy.headers))
+        self.written[original(log[-1]).offset()] += 1
         tracker.finished(message.offset())
 
 
 class _Owner:
-    """Whoever has the partition; also its trackers, of which it needs `parked` and `finished`."""
+    """Whoever has the partition."""
 
     def __init__(self, kafka: _Kafka, check: _Checker) -> None:
         self.kafka, self.check = kafka, check
-        self.positions = dict(kafka.committed)
+        self.positions = {topic: offset for topic, (offset, _) in kafka.committed.items()}
+        self.trackers = {topic: OffsetTracker(remember=topic == WAITS) for topic in TOPICS}
         self.parked = ParkedKeys()
+        self.woken: list[Any] = []
+        self.parked.wake = self.woken.extend
         self.parking = Parking(
             _Plan(),
             group="g",
@@ -96,30 +104,44 @@ class _Owner:
             log=logging.getLogger("test"),
             now=lambda: 0.0,
         )
-        for level, topic in enumerate(TOPICS[1:], 1):
-            for message in kafka.logs[topic][self.positions[topic] :]:
+        for topic in TOPICS:
+            position, metadata = kafka.committed[topic]
+            finished = gaps.decode(position, metadata)
+            self.trackers[topic].parked = self.parked
+            self.trackers[topic].restore(position, metadata)
+            for message in kafka.logs[topic][position:] if topic != "orders" else ():
                 ticket = Ticket.of(message)
-                if ticket is not None and message.key() is not None:
-                    self.parked.moved(message.key(), ticket.origin[2], Spot(level, ticket.moves, ticket.due_ms))
-
-    def finished(self, offset: int) -> None: ...
+                if ticket is not None and message.key() is not None and message.offset() not in finished:
+                    self.parked.moved(message.key(), ticket.origin[2], ticket.moves)
 
     def can(self, topic: str) -> bool:
-        return self.positions[topic] < len(self.kafka.logs[topic])
+        return self.positions[topic] < len(self.kafka.logs[topic]) or (topic == WAITS and bool(self.woken))
 
-    def step(self, topic: str) -> None:
-        """Handles the next record of a topic, as `record` does."""
+    def step(self, topic: str, random: Random) -> None:
+        """Handles a record: the next one of a topic, or one that waited and has its turn."""
+        if topic == WAITS and self.woken and (random.random() < 0.5 or self._at_end(topic)):
+            self._handle(self.woken.pop(random.randrange(len(self.woken))))
+            return
         message = self.kafka.logs[topic][self.positions[topic]]
-        source = self.parking.source(message)
+        self.positions[topic] += 1
+        if not self.trackers[topic].received([message.offset()]):
+            self._handle(message)
+
+    def _at_end(self, topic: str) -> bool:
+        return self.positions[topic] == len(self.kafka.logs[topic])
+
+    def _handle(self, message: Any) -> None:
+        """As `record` does."""
+        source, tracker = self.parking.source(message), self.trackers[message.topic()]
         assert source is not None
-        if self._goes(self.parking.admit(message, source, cast(Any, self), "handler")):
+        if self._goes(self.parking.admit(message, source, tracker, "handler")):
             attempt = source.ticket.attempts + 1 if isinstance(source, Original) else 1
             error = self.check.called(source.key(), source.offset(), attempt)
-            park = self.parking.park(message, source, cast(Any, self), error or ValueError(), RETRY, "handler", attempt)
+            park = self.parking.park(message, source, tracker, error or ValueError(), RETRY, "handler", attempt)
             if error is None or not self._goes(park):
                 self.check.done(source.key(), source.offset())
-                self.parking.settled(message, source, cast(Any, self))
-        self.positions[topic] += 1
+                tracker.finished(message.offset())
+                self.parking.settled(message, source, tracker)
 
     @staticmethod
     def _goes(way: Any) -> bool:
@@ -131,7 +153,9 @@ class _Owner:
         raise AssertionError("nothing here waits")
 
     def commit(self, topic: str) -> None:
-        self.kafka.committed[topic] = self.positions[topic]
+        progress = self.trackers[topic].to_commit()
+        if progress is not None:
+            self.kafka.committed[topic] = (progress.offset, progress.metadata)
 
 
 class _Checker:
@@ -161,10 +185,11 @@ class _Checker:
     st.lists(st.sampled_from([b"a", b"b", b"c", None]), min_size=1, max_size=14),
     st.dictionaries(st.integers(0, 13), st.integers(1, LAST_ATTEMPT), max_size=8),
     st.booleans(),
+    st.booleans(),
     st.randoms(use_true_random=False),
 )
 def test_each_key_keeps_its_order_and_nothing_is_lost_whatever_happens(
-    keys: list[bytes | None], failures: dict[int, int], crashes: bool, random: Random
+    keys: list[bytes | None], failures: dict[int, int], crashes: bool, moves_on: bool, random: Random
 ) -> None:
     kafka, check = _Kafka(keys), _Checker(keys, failures)
     owner, former, left = _Owner(kafka, check), None, 6 if crashes else 0
@@ -172,9 +197,11 @@ def test_each_key_keeps_its_order_and_nothing_is_lost_whatever_happens(
         able = [topic for topic in TOPICS if owner.can(topic)]
         if not able:
             break
-        owner.step(random.choice(able))
+        owner.step(random.choice(able), random)
         if random.random() < 0.3:
             owner.commit(random.choice(TOPICS))
+        if moves_on and random.random() < 0.1:
+            owner.parked.move_on()
         if left and random.random() < 0.15:
             left -= 1
             former, owner = owner, _Owner(kafka, check)
@@ -183,7 +210,7 @@ def test_each_key_keeps_its_order_and_nothing_is_lost_whatever_happens(
             former.check = _Checker(keys, failures)
             former.check.over = set(range(len(keys)))
             if (may := [topic for topic in TOPICS if former.can(topic)]) and random.random() < 0.5:
-                former.step(random.choice(may))
+                former.step(random.choice(may), random)
             else:
                 former = None
     assert not [topic for topic in TOPICS if owner.can(topic)], "it never comes to an end"
@@ -192,6 +219,20 @@ def test_each_key_keeps_its_order_and_nothing_is_lost_whatever_happens(
         assert len(owner.parked) == 0, "nothing is kept of records that have passed"
         expected = {number: min(failures.get(number, 0) + 1, LAST_ATTEMPT) for number in range(len(keys))}
         assert check.calls == expected
+        assert [owner.trackers[topic].unfinished for topic in TOPICS] == [0, 0, 0, 0]
+    if not crashes and not moves_on:
+        least = {number: min(failures.get(number, 0), LAST_ATTEMPT - 1) for number in range(len(keys))}
+        assert all(kafka.written[number] <= failed + 1 for number, failed in least.items()), "once more, to wait"
+
+
+def test_so_many_records_of_a_key_cost_two_writes_each_where_each_fails_once() -> None:
+    count = 2_000
+    kafka, check = _Kafka([b"a"] * count), _Checker([b"a"] * count, dict.fromkeys(range(count), 1))
+    owner, random = _Owner(kafka, check), Random(3)
+    while able := [topic for topic in TOPICS if owner.can(topic)]:
+        owner.step(able[0], random)
+    assert len(check.over) == count
+    assert sum(kafka.written.values()) == 2 * count - 1
 
 
 def test_a_ticket_survives_its_headers_and_gives_the_record_back() -> None:
@@ -225,17 +266,51 @@ def test_a_ticket_that_cannot_be_read_is_none(origin: bytes | None) -> None:
 
 def test_of_several_copies_the_one_that_was_moved_most_often_counts() -> None:
     parked = ParkedKeys()
-    parked.moved(b"a", 5, Spot(2, 3, 0))
-    parked.moved(b"a", 5, Spot(1, 2, 0))
-    parked.moved(b"a", 2, Spot(1, 1, 0))
+    parked.moved(b"a", 5, 3)
+    parked.moved(b"a", 5, 2)
+    parked.moved(b"a", 2, 1)
     assert len(parked) == 2
-    assert isinstance(parked.admit(b"a", 5, 2), Stale)
-    assert parked.admit(b"a", 5, 3) == Spot(1, 1, 0)
-    assert parked.admit(b"a", 2, 1) is None
-    assert isinstance(parked.admit(b"a", 2, 0), Stale)
-    assert parked.admit(b"b", 9, 0) is None
-    assert isinstance(parked.admit(b"b", 9, 1), Stale)
+    assert parked.admit(b"a", 5, 2) is Verdict.STALE
+    assert parked.admit(b"a", 5, 3) is Verdict.WAITS
+    assert parked.admit(b"a", 2, 1) is Verdict.MAY
+    assert parked.admit(b"a", 2, 0) is Verdict.STALE
+    assert parked.admit(b"b", 9, 0) is Verdict.MAY
+    assert parked.admit(b"b", 9, 1) is Verdict.STALE
     parked.settled(b"a", 2)
     parked.settled(b"a", 2)
-    assert parked.admit(b"a", 5, 3) is None
+    assert parked.admit(b"a", 5, 3) is Verdict.MAY
     assert len(parked) == 1
+
+
+def test_held_records_come_back_one_by_one_or_all_at_once_to_be_moved_on() -> None:
+    parked, woken = ParkedKeys(), list[Any]()
+    parked.wake = woken.extend
+    copies: list[Any] = [_Message(WAITS, offset, b"a") for offset in range(4)]
+    for number in range(4):
+        parked.moved(b"a", number, 1)
+    assert [parked.admit(b"a", number, 1, copies[number]) for number in (1, 2, 3)] == [Verdict.HELD] * 3
+    assert (parked.held(), woken) == (3, [])
+    parked.settled(b"a", 0)
+    assert (parked.held(), woken) == (2, [copies[1]])
+    parked.move_on()
+    assert (parked.held(), woken) == (0, copies[1:])
+    assert parked.admit(b"a", 2, 1, copies[2]) is Verdict.WAITS
+    parked.moved(b"a", 2, 2)
+    assert parked.admit(b"a", 2, 2, copies[2]) is Verdict.HELD, "at the end of the topic it is held again"
+    parked.settled(b"a", 1)
+    assert parked.admit(b"a", 2, 2, copies[2]) is Verdict.MAY
+
+
+def test_a_partition_is_full_by_records_or_by_the_bytes_that_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ottla.listeners.parked.HELD_BYTES_MAX", 3)
+    parked = ParkedKeys()
+    parked.moved(b"a", 0, 1)
+    assert (parked.is_full(2), parked.is_full(1)) == (False, True)
+    parked.moved(b"a", 1, 1)
+    for number in (2, 3, 4):
+        parked.moved(b"a", number, 1)
+        parked.admit(b"a", number, 1, cast(Any, _Message(WAITS, number, b"a")))
+    assert parked.is_full(100)
+    parked.settled(b"a", 0)
+    parked.settled(b"a", 1)
+    assert not parked.is_full(100)

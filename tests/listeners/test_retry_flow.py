@@ -11,19 +11,19 @@ from ottla.errors import BrokerUnavailable
 from ottla.listeners import retry_flow
 from ottla.listeners.agreement import RetryPlan
 from ottla.listeners.offsets import OffsetTracker
-from ottla.listeners.parked import ParkedKeys, Spot
+from ottla.listeners.parked import ParkedKeys, Verdict
 from ottla.listeners.retry_flow import RetryFlow
-from ottla.listeners.ticket import Ticket
+from ottla.listeners.ticket import WAITING, Ticket
 from ottla.observability.health import Health
 
-MAIN, RETRY = ("orders", 0), ("orders-retry-1", 0)
+MAIN, RETRY, WAITS = ("orders", 0), ("orders-retry-1", 0), ("orders-retry-waiting", 0)
 
 
 class _Plan(RetryPlan):
     def __init__(self, *, keep: bool) -> None:
         super().__init__(())
         self.topics = {"orders": RetryTopics([1.0], keep_key_order=keep)}
-        self.levels = {"orders-retry-1": ("orders", 1)}
+        self.levels = {"orders-retry-1": ("orders", 1)} | ({WAITS[0]: ("orders", WAITING)} if keep else {})
 
 
 class _Copy:
@@ -34,9 +34,25 @@ class _Copy:
         return self._headers
 
 
+class _Message(_Copy):
+    def __init__(self, offset: int) -> None:
+        super().__init__(0)
+        self.offset = offset
+
+    def key(self) -> bytes:
+        return b"a"
+
+    def value(self) -> bytes:
+        return b""
+
+
 class _Worker:
     def __init__(self) -> None:
-        self.tracker = OffsetTracker()
+        self.tracker = OffsetTracker(remember=True)
+        self.fed: list[Any] = []
+
+    def feed(self, messages: list[Any]) -> None:
+        self.fed += messages
 
 
 class _Stage:
@@ -53,7 +69,7 @@ class _Stage:
             log=logging.getLogger("test"),
             now=lambda: self.now,
         )
-        self.workers: dict[Any, Any] = {MAIN: _Worker(), RETRY: _Worker()}
+        self.workers: dict[Any, Any] = {place: _Worker() for place in (MAIN, RETRY, WAITS)}
         self.flow.assigned([MAIN])
 
     def _find(self, places: Any, committed: Any) -> Any:
@@ -145,7 +161,7 @@ def test_positions_in_retry_topics_are_committed_again_now_and_then_for_brokers_
 def test_a_search_that_ends_after_its_partition_has_gone_opens_nothing() -> None:
     stage = _Stage(keep=True)
     stage.flow.search(stage.workers)
-    for place in (MAIN, RETRY):
+    for place in (MAIN, RETRY, WAITS):
         stage.flow.gone(place)
     stage.workers.clear()
     stage.searched()
@@ -158,8 +174,32 @@ def test_a_partition_of_which_too_much_waits_in_retry_topics_rests(monkeypatch: 
     stage.searched()
     for number in range(2):
         assert not stage.flow.holds(MAIN)
-        stage.parked.moved(b"a", number, Spot(1, 1, 0))
+        stage.parked.moved(b"a", number, 1)
     assert stage.flow.holds(MAIN)
     assert not stage.flow.holds(RETRY)
     stage.parked.settled(b"a", 0)
     assert not stage.flow.holds(MAIN)
+
+
+def test_records_that_wait_move_on_when_too_much_is_finished_behind_them(monkeypatch: Any) -> None:
+    monkeypatch.setattr(retry_flow, "SPAN_MIN", 3)
+    stage = _Stage(keep=True)
+    stage.searched()
+    tracker = stage.workers[WAITS].tracker
+    copies: list[Any] = [_Message(offset) for offset in range(6)]
+    assert stage.flow.take(WAITS, copies) == copies, "they have no time of their own to wait for"
+    tracker.received(range(6))
+    for number in range(2):
+        stage.parked.moved(b"a", number, 1)
+    assert stage.parked.admit(b"a", 1, 1, copies[0]) is Verdict.HELD
+    assert (tracker.unfinished, tracker.in_hand) == (6, 5)
+    for offset in (1, 2):
+        tracker.finished(offset)
+        stage.flow.move_on(stage.workers)
+        assert (stage.workers[WAITS].fed, stage.flow.holds(WAITS)) == ([], False)
+    tracker.finished(3)
+    stage.flow.move_on(stage.workers)
+    assert (stage.workers[WAITS].fed, stage.flow.holds(WAITS)) == (copies[:1], True)
+    tracker.finished(0)
+    stage.flow.move_on(stage.workers)
+    assert not stage.flow.holds(WAITS)

@@ -6,6 +6,7 @@ import confluent_kafka
 import pytest
 
 from ottla import Settings, per_partition
+from ottla.listeners.flow import by_place
 from ottla.listeners.runner import ListenerRunner
 from ottla.observability.health import Health
 
@@ -121,25 +122,11 @@ class _Fetched:
         return self._where[2]
 
 
-class _Other(_Listener):
-    topics = frozenset({"payments"})
-
-
 @pytest.mark.parametrize("several", [False, True])
 def test_records_are_given_to_their_partitions_in_their_order(several: bool) -> None:
-    nothing: Any = _Anything()
-    runner = ListenerRunner(
-        service="s",
-        settings=Settings(),
-        listeners=[_Listener(), _Other()] if several else [_Listener()],  # type: ignore[list-item]
-        processor=nothing,
-        producer=nothing,
-        observer=nothing,
-        conditions=Health("service"),
-    )
     topics = ["orders", "payments"] if several else ["orders"]
     fetched = [_Fetched(topics[n // 3 % len(topics)], n // 2 % 3, n) for n in range(40)]
-    batches = runner._by_place(fetched)
+    batches = by_place(fetched, several, faulty=lambda message: None)
     assert {place: [one.offset() for one in batch] for place, batch in batches.items()} == {
         place: [one.offset() for one in fetched if (one.topic(), one.partition()) == place]
         for place in {(one.topic(), one.partition()) for one in fetched}

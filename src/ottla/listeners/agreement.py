@@ -8,7 +8,7 @@ from ottla.errors import ConfigurationError
 from ottla.listeners.declaration import Listener
 from ottla.listeners.order import Order
 from ottla.listeners.retry import RetryTopics
-from ottla.listeners.ticket import retry_topic
+from ottla.listeners.ticket import WAITING, retry_topic
 
 
 def exact_topics(listeners: Iterable[Listener]) -> frozenset[str]:
@@ -51,7 +51,8 @@ class RetryPlan:
 
     Attributes:
         topics: The topics that have some, with what their handlers say.
-        levels: Each retry topic, with the topic it belongs to and its number (1, 2, ...).
+        levels: Each retry topic, with the topic it belongs to and its number (1, 2, ...; `WAITING` for the one in
+            which records wait for others of their key).
 
     Raises:
         ConfigurationError: Handlers of a topic do not agree, or want an order that there is not.
@@ -69,13 +70,17 @@ class RetryPlan:
                 other = said.setdefault(topic, listener)
                 self._check(topic, other, listener)
                 self.topics[topic] = topics
-                for level in range(1, len(topics.delays) + 1):
+                for level in _levels(topics):
                     self.levels[retry_topic(topic, level)] = (topic, level)
 
     def names(self, topic: str) -> list[str]:
-        """The retry topics of a topic, the first first."""
+        """The retry topics of a topic."""
         found = self.topics.get(topic)
-        return [retry_topic(topic, level) for level in range(1, len(found.delays) + 1)] if found else []
+        return [retry_topic(topic, level) for level in _levels(found)] if found else []
+
+    def is_waiting(self, topic: str) -> bool:
+        """Whether records wait for others of their key in a topic."""
+        return topic in self.levels and self.levels[topic][1] == WAITING
 
     def keeps_order(self, topic: str) -> bool:
         found = self.topics.get(topic)
@@ -96,3 +101,7 @@ class RetryPlan:
                 f"handler {other.name}: keep_key_order=True with order={other.order}, which keeps no order: take "
                 f"per_key({other.order.parallel})"
             )
+
+
+def _levels(topics: RetryTopics) -> range:
+    return range(WAITING if topics.keep_key_order else 1, len(topics.delays) + 1)

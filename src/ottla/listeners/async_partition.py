@@ -17,11 +17,18 @@ class AsyncPartition:
     """See `Partition` for the contract. Everything but the tracker lives on the event loop."""
 
     def __init__(
-        self, topic: str, partition: int, processor: RecordProcessor, loop: asyncio.AbstractEventLoop, batch: int
+        self,
+        topic: str,
+        partition: int,
+        processor: RecordProcessor,
+        loop: asyncio.AbstractEventLoop,
+        batch: int,
+        *,
+        remember: bool = False,
     ) -> None:
         self.topic = topic
         self.partition = partition
-        self.tracker = OffsetTracker()
+        self.tracker = OffsetTracker(remember=remember)
         self.paused = False
         self._processor = processor
         self._loop = loop
@@ -96,5 +103,7 @@ class AsyncPartition:
             while (way := await trip.walk_async(stopping)) is not None:
                 if not await walk_async(way, stopping):
                     return
-            left = left[trip.records :]
+                if tracker.parked:
+                    break  # It was moved to a retry topic: what comes after it may have to wait.
+            left = left[trip.done :]
         await asyncio.sleep(0)  # Handlers that wait for nothing must not keep the loop to themselves.

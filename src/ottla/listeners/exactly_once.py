@@ -33,6 +33,9 @@ WINDOW = 600
 """Records of a partition in hand where several are at once: whichever of them are finished fits into the metadata of a
 commit, which exactly-once cannot do without."""
 
+WAITING_WINDOW = 100
+"""The same where records wait for others of their key: many more are finished behind those (`parked`)."""
+
 FEED = 300
 """... with as many taken from the client library at once."""
 

@@ -87,7 +87,7 @@ class Express:
         first one is out of the ordinary."""
         values = [message.value() for message in messages]
         first = values[0]
-        if first is None or tracker.parked is not None:
+        if first is None or tracker.parked:
             return None
         route = self._dispatcher.quick(messages[0].topic(), first)
         if route is None:
@@ -147,9 +147,9 @@ class Trip:
         self._next = 0
 
     @property
-    def records(self) -> int:
-        """How many were taken."""
-        return len(self._events)
+    def done(self) -> int:
+        """How many records are done with."""
+        return self._next
 
     def walk(self, stopping: threading.Event) -> Way | None:
         """Calls a plain function."""
@@ -187,6 +187,8 @@ class Trip:
             started = now
             if stopped():
                 break
+        else:
+            self._next = len(events)
         count.told(started)
         return None
 
@@ -231,6 +233,8 @@ class Trip:
             started = now
             if stopped():
                 break
+        else:
+            self._next = len(events)
         count.told(started)
         return None
 

@@ -1,4 +1,4 @@
-"""Bounded memory: partitions with too many records in hand rest, the others go on."""
+"""The flow of records to the partitions, and its bounds: those with too many in hand rest, the others go on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,35 @@ from typing import Any
 
 from ottla.kafka.consumer import TopicPartition
 from ottla.kafka.flow import resume
+from ottla.kafka.record import Message
 from ottla.listeners.partition import Partition
 
 Place = tuple[str, int]
 
 PATIENCE_S = 0.1
 LOOK_S = 0.002
+
+
+def by_place(messages: list[Any], several: bool, faulty: Callable[[Any], None]) -> dict[Place, list[Message]]:
+    """Records by their partitions. They come in runs of one partition, so little is asked of each.
+
+    Args:
+        messages: What the client gave.
+        several: Whether they may be of several topics.
+        faulty: Called with those that are errors.
+    """
+    batches: dict[Place, list[Message]] = {}
+    topic, partition = "", -1
+    batch: list[Message] = []
+    for message in messages:
+        if message.error() is not None:
+            faulty(message)
+            continue
+        if message.partition() != partition or (several and message.topic() != topic):
+            topic, partition = message.topic(), message.partition()
+            batch = batches.setdefault((topic, partition), [])
+        batch.append(message)
+    return batches
 
 
 def steer(
@@ -37,10 +60,10 @@ def steer(
     Raises:
         RuntimeError: The worker of a partition has died.
     """
-    _let_catch_up([w for w in workers.values() if not w.paused and w.tracker.unfinished >= limit(w.topic)], limit)
+    _let_catch_up([w for w in workers.values() if not w.paused and w.tracker.in_hand >= limit(w.topic)], limit)
     for place, worker in workers.items():
         most = limit(worker.topic)
-        behind = worker.tracker.unfinished > most // 2 if worker.paused else worker.tracker.unfinished >= most
+        behind = worker.tracker.in_hand > most // 2 if worker.paused else worker.tracker.in_hand >= most
         rests = behind or held(place)
         if rests and not worker.paused:
             consumer.pause([TopicPartition(*place)])
@@ -54,5 +77,5 @@ def steer(
 def _let_catch_up(full: list[Partition], limit: Callable[[str], int]) -> None:
     """Waits a moment, as long as one of them has more than half of what it may have."""
     until = time.monotonic() + PATIENCE_S
-    while any(worker.tracker.unfinished > limit(worker.topic) // 2 for worker in full) and time.monotonic() < until:
+    while any(worker.tracker.in_hand > limit(worker.topic) // 2 for worker in full) and time.monotonic() < until:
         time.sleep(LOOK_S)

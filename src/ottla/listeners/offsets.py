@@ -46,6 +46,7 @@ class OffsetTracker:
         "_restored",
         "abandoned",
         "finished",
+        "held",
         "parked",
     )
 
@@ -61,6 +62,7 @@ class OffsetTracker:
         self._remembered: set[int] = set()
         self._restored = 0
         self.parked: ParkedKeys | None = None  # where retry topics keep the order of keys
+        self.held: Callable[[], int] = int  # how many of the unfinished wait for records of other partitions
         self.abandoned = False  # what it tracks was undone, and is handled anew with another tracker
 
     @property
@@ -121,6 +123,18 @@ class OffsetTracker:
         with self._lock:
             self._settle()
             return len(self._pending)
+
+    @property
+    def in_hand(self) -> int:
+        """Unfinished records that its worker has, or will have before others: what memory and patience are for."""
+        return max(0, self.unfinished - self.held())
+
+    @property
+    def beyond(self) -> int:
+        """Finished records behind one that is not."""
+        with self._lock:
+            self._settle()
+            return len(self._finished) + len(self._remembered)
 
     @property
     def position(self) -> int | None:

@@ -2,106 +2,151 @@
 
 Why the order of each key is kept
 ---------------------------------
-Take one partition p of a topic and the partitions p of its retry topics. They have one owner at any time: the group
-assigns p of the topic, and its owner takes p of the retry topics with it (`retry_flow`). A record is *outstanding* from
-when it is moved to a retry topic until it is handled or dead-lettered. It keeps the offset it had in the topic, its
-*number*; numbers of a key rise in the order of the key, wherever the records lie and however often they were moved.
+Take one partition p of a topic and the partitions p of its retry topics, the one for waiting records among them. They
+have one owner at any time: the group assigns p of the topic, and its owner takes the others with it (`retry_flow`). A
+record is *outstanding* from when it is moved to one of them until it is handled or dead-lettered. It keeps the offset
+it had in the topic, its *number*; numbers of a key rise in the order of the key, wherever the records lie and however
+often they were moved.
 
-Rule: a record of a key is handled only if no outstanding record of that key has a lower number. Otherwise it is moved
-to the retry topic where the lowest one, the *head*, lies (and is outstanding itself).
+Rule: a record of a key is handled only if no outstanding record of that key has a lower number. Otherwise it waits: it
+is moved to the waiting topic (and is outstanding itself), and when it comes from there it is *held*: it stays in memory
+and unfinished, so that the committed position of its partition does not pass it, until the lower ones are gone.
 
 1. Assume that the owner knows all outstanding records. Let x < y be records of a key. If x is neither handled nor
    dead-lettered, it is outstanding, or before y in the topic. The topic's partition is read in its order, so y from the
    topic comes after x was handled, dead-lettered or moved; and y from a retry topic was moved after x was read. So if x
-   is open when y's turn comes, x is outstanding, and the rule sends y away. Hence y is never handled before x.
+   is open when y's turn comes, x is outstanding, and the rule makes y wait. Hence y is never handled before x.
 2. The owner knows them. While it has the partition, only it moves records, and notes each *before* it is written. When
    it gets the partition it reads the retry topics from the group's committed offsets up to their ends (`rebuild`)
    before it handles anything. A record that was moved lies there: the one before it, in the topic or in another retry
    topic, was committed only after the copy was acknowledged, or in one transaction with it; the end is asked for after
-   the assignment, and what transactions still decide is waited for.
+   the assignment, and what transactions still decide is waited for. What is finished behind a held record stands in
+   the metadata of the commit (`gaps`), and is not taken for outstanding.
 3. No copy is handled in vain. Each move counts (`moves`), and of several copies of a record (a crash after the write
    and before the commit) the one that was moved most often counts; the others are passed over. A former owner that does
    not know yet that it is one may write a copy after the new one has read the topics. It could not commit what the copy
    was made of any more (the group has a new generation), so the new owner has that, and passes over the unknown copy.
-4. It goes on. A record that waits lies behind its head, in the head's topic, or meets it gone and is moved after it. So
-   it moves at most once for each move of a head before it, and each head moves at most as often as there are delays.
+4. It goes on. The lowest outstanding record of a key may be handled wherever it lies, and no partition waits for a held
+   record: others go past it. When the lowest one is gone, the next one, if it is held, is handled at once.
+5. It costs few writes. A record is written once for each failure of its own, and once to wait: only records that are
+   the lowest of their key are handled, so none that failed finds another before it (but one that a crash brings back).
+   Held records keep the committed position where it is. When as many others are finished behind them as are held (and
+   `SPAN_MIN` at least), they are written to the waiting topic's end: at most once more for each record that is
+   finished there. With `exactly_once` all that is finished must fit into the metadata, so this comes every `SPAN_MIN`
+   records, and at most `EXACT_MAX` may be outstanding: at most ten more.
 
-Memory: one entry per outstanding record with a key, on its owner. Beyond `PARKED_MAX` the topic's partition pauses.
+Memory: one entry per outstanding record with a key, and those that are held, on their owner. Beyond `PARKED_MAX`
+records, or `HELD_BYTES_MAX` of held ones, the topic's partition pauses.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
+from collections.abc import Callable
+from enum import Enum, auto
+
+from ottla.kafka.record import Message
 
 PARKED_MAX = 100_000
 """Outstanding records of a partition beyond which no more are taken from the topic."""
 
+EXACT_MAX = 5_000
+"""The same, where they are handled exactly once."""
 
-class Spot(NamedTuple):
-    """Where an outstanding record lies: in which retry topic (1, 2, ...), as which copy, and until when."""
+HELD_BYTES_MAX = 64 << 20
+"""Keys and values of held records of a partition beyond which no more are taken from the topic."""
 
-    level: int
-    moves: int
-    due_ms: int
+SPAN_MIN = 500
+"""Finished records behind held ones that are never too many. So many fit into a commit's metadata, whichever they are,
+with those that are in hand meanwhile."""
+
+Number = tuple[bytes, int]
+"""A record's key, and its offset in the topic."""
 
 
-class Stale(NamedTuple):
-    """The record lies elsewhere, or is handled: there is nothing to do for this copy."""
+class Verdict(Enum):
+    """What is to become of a record."""
+
+    MAY = auto()
+    """It may be handled."""
+    WAITS = auto()
+    """It is to be moved to the waiting topic."""
+    HELD = auto()
+    """It was taken over, and is given back by `wake`."""
+    STALE = auto()
+    """It lies elsewhere, or is handled: there is nothing to do for this copy."""
 
 
 class ParkedKeys:
-    """The outstanding records of one partition. Thread-safe."""
+    """The outstanding records of one partition. Thread-safe.
+
+    Attributes:
+        wake: Called with held records whose turn has come, from any thread: they are to be handled by the worker of
+            the waiting topic's partition.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._keys: dict[bytes, dict[int, Spot]] = {}  # number to spot, the lowest first
+        self._keys: dict[bytes, dict[int, int]] = {}  # number to moves, the lowest number first
         self._count = 0
+        self._held: dict[Number, Message] = {}
+        self._held_bytes = 0
+        self._moving_on: set[Number] = set()
+        self.wake: Callable[[list[Message]], None] = _nobody
 
     def __len__(self) -> int:
         return self._count
 
-    def admit(self, key: bytes, number: int, moves: int) -> Spot | Stale | None:
-        """Whether a record may be handled.
+    def held(self) -> int:
+        """How many records are held."""
+        return len(self._held)
+
+    def is_full(self, most: int) -> bool:
+        """Whether no more records are to be taken from the topic; `most` may be outstanding."""
+        return self._count >= most or self._held_bytes >= HELD_BYTES_MAX
+
+    def admit(self, key: bytes, number: int, moves: int, waiting: Message | None = None) -> Verdict:
+        """What is to become of a record.
 
         Args:
             key: Its key.
             number: Its offset in the topic.
             moves: Which copy it is; 0 is the record in the topic itself.
-
-        Returns:
-            None: it may. Spot: where the record lies that it must wait behind. Stale: it is to be passed over.
+            waiting: The copy, if it lies in the waiting topic: it is held where it must wait.
         """
         if key not in self._keys:  # nearly always so, and it costs no lock
-            return None if not moves else Stale()
+            return Verdict.STALE if moves else Verdict.MAY
         with self._lock:
             spots = self._keys.get(key)
             if spots is None:
-                return None if not moves else Stale()
-            spot = spots.get(number)
-            if spot is None:
-                if moves:
-                    return Stale()
-            elif spot.moves != moves:
-                return Stale()
-            head, lies = next(iter(spots.items()))
-            return None if number <= head else lies
+                return Verdict.STALE if moves else Verdict.MAY
+            # Of a record that is not outstanding there may be copies, and the record itself after a crash.
+            if spots.get(number, 0) != moves:
+                return Verdict.STALE
+            if number <= next(iter(spots)):
+                return Verdict.MAY
+            if waiting is None or (key, number) in self._moving_on:
+                self._moving_on.discard((key, number))
+                return Verdict.WAITS
+            self._held[key, number] = waiting
+            self._held_bytes += _size(waiting)
+            return Verdict.HELD
 
-    def moved(self, key: bytes, number: int, spot: Spot) -> None:
+    def moved(self, key: bytes, number: int, moves: int) -> None:
         """A record is about to be written to a retry topic. Of what is known of it, the latest copy counts."""
         with self._lock:
             spots = self._keys.setdefault(key, {})
             known = spots.get(number)
-            if known is not None and known.moves > spot.moves:
+            if known is not None and known > moves:
                 return
             rises = known is not None or not spots or number > next(reversed(spots))
-            spots[number] = spot
+            spots[number] = moves
             self._count += known is None
             if not rises:
                 self._keys[key] = dict(sorted(spots.items()))
 
     def settled(self, key: bytes, number: int) -> None:
-        """A record is handled, or dead-lettered."""
+        """A record is handled, or dead-lettered: the next one of its key has its turn."""
         if key not in self._keys:
             return
         with self._lock:
@@ -111,3 +156,30 @@ class ParkedKeys:
             self._count -= 1
             if not spots:
                 del self._keys[key]
+                return
+            turn = self._released((key, next(iter(spots))))
+        if turn is not None:
+            self.wake([turn])
+
+    def move_on(self) -> None:
+        """Gives back all held records, to be moved to the end of the waiting topic: their position may go on."""
+        with self._lock:
+            numbers = list(self._held)
+            self._moving_on.update(numbers)
+            messages = [message for number in numbers if (message := self._released(number)) is not None]
+        if messages:
+            self.wake(messages)
+
+    def _released(self, number: Number) -> Message | None:
+        message = self._held.pop(number, None)
+        if message is not None:
+            self._held_bytes -= _size(message)
+        return message
+
+
+def _size(message: Message) -> int:
+    return len(message.key() or b"") + len(message.value() or b"")
+
+
+def _nobody(messages: list[Message]) -> None:
+    """Where there is no waiting topic nothing is held."""

@@ -15,14 +15,11 @@ from ottla.listeners.agreement import RetryPlan
 from ottla.listeners.copies import Copies, Copy
 from ottla.listeners.hooks import Observer
 from ottla.listeners.offsets import OffsetTracker
-from ottla.listeners.parked import Spot, Stale
+from ottla.listeners.parked import Verdict
 from ottla.listeners.retry import Retry
 from ottla.listeners.steps import Call, Sleep, Way
-from ottla.listeners.ticket import Original, Ticket, retry_topic, told
+from ottla.listeners.ticket import WAITING, Original, Ticket, retry_topic, told
 from ottla.listeners.transaction import OpenTransaction
-
-BEHIND_ITSELF_S = 0.5
-"""Where a record that waits meets its head not yet written, in the same topic: how long until it looks again."""
 
 
 class Parking:
@@ -78,23 +75,19 @@ class Parking:
     def admit(
         self, message: Message, source: Message, tracker: OffsetTracker, handler: str
     ) -> Generator[Call | Sleep, Any, bool]:
-        """Whether a record may be handled now. If not, it is moved behind the one it waits for, or passed over."""
+        """Whether a record may be handled now. If not, it waits for others of its key, or is passed over."""
         parked, key = tracker.parked, message.key()
         if parked is None or key is None:
             return True
         ticket = source.ticket if isinstance(source, Original) else None
-        spot = parked.admit(key, source.offset(), ticket.moves if ticket else 0)
-        if spot is None:
-            return True
-        if isinstance(spot, Stale):
+        waiting = message if self._plan.is_waiting(message.topic()) else None
+        verdict = parked.admit(key, source.offset(), ticket.moves if ticket else 0, waiting)
+        if verdict is Verdict.STALE:
             tracker.finished(message.offset())
-            return False
-        due_ms = spot.due_ms
-        if message.topic() == retry_topic(source.topic(), spot.level):
-            due_ms = max(due_ms, int((self._now() + BEHIND_ITSELF_S) * 1000))
-        waits = self._ticket(source, ticket, handler)
-        yield from self._move(message, source, tracker, spot.level, msgspec.structs.replace(waits, due_ms=due_ms))
-        return False
+        elif verdict is Verdict.WAITS:
+            waits = msgspec.structs.replace(self._ticket(source, ticket, handler), due_ms=0)
+            yield from self._move(message, source, tracker, WAITING, waits)
+        return verdict is Verdict.MAY
 
     def park(
         self, message: Message, source: Message, tracker: OffsetTracker, error: Exception, retry: Retry, handler: str,
@@ -136,7 +129,7 @@ class Parking:
     def _move(self, message: Message, source: Message, tracker: OffsetTracker, level: int, ticket: Ticket) -> Way:
         key = message.key()
         if tracker.parked is not None and key is not None:
-            tracker.parked.moved(key, source.offset(), Spot(level, ticket.moves, ticket.due_ms))
+            tracker.parked.moved(key, source.offset(), ticket.moves)
         copy = Copy(
             topic=retry_topic(source.topic(), level),
             headers=[*(source.headers() or ()), *ticket.headers()],

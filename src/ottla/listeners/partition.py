@@ -11,7 +11,8 @@ from ottla.listeners.offsets import OffsetTracker
 class Partition(Protocol):
     """The waiting records of one assigned partition, handled one after the other (or batch by batch).
 
-    Contract: called from the consumer thread only; no method but `wait_stopped` blocks. Records are handled in the
+    Contract: called from the consumer thread only, but for `feed`, which any thread may call; no method but
+    `wait_stopped` blocks. Records are handled in the
     order they were fed. After `stop` no further record is begun: the one in hand finishes, unless it waits for a retry
     or an outage, which gives it up. `died` is for faults of the machinery; handlers' exceptions never get that far.
 

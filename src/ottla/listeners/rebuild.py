@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from ottla.kafka.admin import Admin
 from ottla.kafka.reader import BEGINNING, TopicReader
 from ottla.kafka.record import Record
+from ottla.listeners import gaps
 from ottla.listeners.agreement import RetryPlan
-from ottla.listeners.parked import ParkedKeys, Spot
+from ottla.listeners.parked import ParkedKeys
 from ottla.listeners.ticket import Ticket
 from ottla.settings import KafkaSettings
 
@@ -51,16 +52,19 @@ def find_parked(
         if not until:
             continue
         start = {number: start[number] for number in until}
+        # Finished behind others that are not. They are not fed again: nothing would ever settle them.
+        finished = {number: gaps.decode(*committed.get((name, number), (0, None))) for number in until}
         with TopicReader(settings, name, start=start, timeout_s=READ_TIMEOUT_S) as reader:
             for record in reader.until(until):
-                _note(record, plan.levels[name], group, found)
+                if record.offset not in finished[record.partition]:
+                    _note(record, plan.levels[name][0], group, found)
     return found
 
 
-def _note(record: Record, level: tuple[str, int], group: str, found: dict[Place, ParkedKeys]) -> None:
+def _note(record: Record, topic: str, group: str, found: dict[Place, ParkedKeys]) -> None:
     ticket = Ticket.read(record.headers)
     if ticket is None or ticket.group != group or record.key is None:
         return
-    parked = found.get((level[0], record.partition))
+    parked = found.get((topic, record.partition))
     if parked is not None:
-        parked.moved(record.key, ticket.origin[2], Spot(level[1], ticket.moves, ticket.due_ms))
+        parked.moved(record.key, ticket.origin[2], ticket.moves)

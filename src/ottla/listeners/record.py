@@ -350,7 +350,7 @@ class RecordProcessor:
                 yield from self._one_by_one(error, batch, tracker)
             return
         seconds_each = (time.perf_counter() - started) / len(batch)
-        if prepared is None and self._transaction is None and listener.ack != "manual" and tracker.parked is None:
+        if prepared is None and self._transaction is None and listener.ack != "manual" and not tracker.parked:
             for one in batch:
                 tracker.finished(one.message.offset())
             self._observer.handled_many(topic, listener.name, [seconds_each] * len(batch))

@@ -42,8 +42,9 @@ class RetryTopics:
 
     Attributes:
         delays: Seconds. `delays[n - 1]` is how long a record lies in `<topic>-retry-<n>` before it is tried once more.
-        keep_key_order: Whether later records of the same key wait behind one that lies in a retry topic. They are
-            moved there too, and each has all of its own attempts (`ottla.listeners.parked` has the proof of order).
+        keep_key_order: Whether later records of the same key wait behind one that lies in a retry topic. They wait in
+            `<topic>-retry-waiting`, and each has all of its own attempts (`ottla.listeners.parked` has the proof of
+            order).
         only: Exceptions that go this way; after others the record is dead-lettered.
     """
 

@@ -14,15 +14,15 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from ottla.errors import BrokerUnavailable
 from ottla.kafka.record import Message
 from ottla.listeners.agreement import RetryPlan
 from ottla.listeners.hooks import Conditions
-from ottla.listeners.parked import PARKED_MAX, ParkedKeys
+from ottla.listeners.parked import EXACT_MAX, PARKED_MAX, SPAN_MIN, ParkedKeys
 from ottla.listeners.partition import Partition
-from ottla.listeners.ticket import Ticket
+from ottla.listeners.ticket import WAITING, Ticket, retry_topic
 
 Place = tuple[str, int]
 
@@ -40,13 +40,22 @@ Find = Callable[[list[Place], Committed], dict[Place, ParkedKeys]]
 
 
 class Family:
-    """A partition of a topic and those of its retry topics. `parked` is None until it is known."""
+    """A partition of a topic and those of its retry topics.
+
+    Attributes:
+        waiting: The one for records that wait for others of their key; there if `ordered`.
+        ready: Whether its records may be handled.
+        parked: What lies in the retry topics; None until it is known.
+        moving_on: Whether records that wait are being moved.
+    """
 
     def __init__(self, place: Place, members: list[Place], ordered: bool) -> None:
         self.place = place
         self.members = members
+        self.waiting = (retry_topic(place[0], WAITING), place[1])
         self.ready = not ordered
         self.parked: ParkedKeys | None = None
+        self.moving_on = False
 
 
 class RetryFlow:
@@ -60,6 +69,7 @@ class RetryFlow:
             library answers no other while that one polls.
         conditions: Told while that cannot be known.
         log: For what the operator should know.
+        exact: The topics that are handled exactly once.
         now: Seconds since the epoch.
     """
 
@@ -71,8 +81,10 @@ class RetryFlow:
         committed: Callable[[list[Place]], Committed],
         conditions: Conditions,
         log: logging.Logger,
+        exact: Collection[str] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
+        self._exact = exact
         self._plan = plan
         self._find = find
         self._committed = committed
@@ -133,10 +145,13 @@ class RetryFlow:
     def take(self, place: Place, messages: list[Message]) -> list[Message]:
         """Records have come from Kafka: gives those to be handled at once. The others lie on the shelf."""
         family = self._families.get(place)
-        if family is None or (place == family.place and family.ready and not self._shelves[place]):
+        if family is None:
             return messages
-        shelf = self._shelves[place]
-        if place == family.place:
+        # Records that wait for others do not wait for a time of their own.
+        at_once, shelf = place == family.place or place == family.waiting, self._shelves[place]
+        if at_once and family.ready and not shelf:
+            return messages
+        if at_once:
             shelf.extend((0, message) for message in messages)
         else:
             shelf.extend((_due_ms(message), message) for message in messages)
@@ -167,9 +182,25 @@ class RetryFlow:
         if self._shelves.get(place):
             return True
         family = self._families.get(place)
-        if family is None or family.place != place:
+        if family is None or family.parked is None:
             return False
-        return family.parked is not None and len(family.parked) >= PARKED_MAX
+        if place == family.place:
+            return family.parked.is_full(EXACT_MAX if place[0] in self._exact else PARKED_MAX)
+        return place == family.waiting and family.moving_on
+
+    def move_on(self, workers: dict[Place, Partition]) -> None:
+        """Where so much is finished behind records that wait for others that it becomes too much to remember, these
+        are moved to the end of their topic. It rests until that is done."""
+        for place, family in self._families.items():
+            if place != family.waiting:
+                continue
+            held = 0 if family.parked is None else family.parked.held()
+            if family.parked is None or not (held or family.moving_on):
+                continue
+            most = SPAN_MIN if family.place[0] in self._exact else max(SPAN_MIN, held)
+            family.moving_on = workers[family.waiting].tracker.beyond >= most
+            if family.moving_on:
+                family.parked.move_on()
 
     def search(self, workers: dict[Place, Partition]) -> None:
         """Sees to it that what lies in retry topics gets known, and opens the partitions for which it is."""
@@ -186,7 +217,7 @@ class RetryFlow:
         except BrokerUnavailable as error:
             self._failed(error)
         else:
-            self._search = _Search(list(wanted.values()), lambda places: self._find(places, committed))
+            self._search = _Search(list(wanted.values()), committed, lambda places: self._find(places, committed))
 
     def unmoved(self, workers: dict[Place, Partition]) -> list[Place]:
         """Once in `RENEW_S`, the partitions of retry topics of which nothing was handled since they came: what is
@@ -217,9 +248,13 @@ class RetryFlow:
         for family in search.families:
             if self._families.get(family.place) is not family:
                 continue  # given back meanwhile, or begun anew
-            family.parked = search.found[family.place]
+            parked = family.parked = search.found[family.place]
             for place in family.members:
-                workers[place].tracker.parked = family.parked
+                workers[place].tracker.parked = parked
+                if place in search.committed and workers[place].tracker.remembers:
+                    workers[place].tracker.restore(*search.committed[place])
+            waiting = workers[family.waiting]
+            parked.wake, waiting.tracker.held = waiting.feed, parked.held
             family.ready = True
             if len(family.parked):
                 self._log.info("%s[%d]: %d records lie in retry topics", *family.place, len(family.parked))
@@ -239,8 +274,11 @@ class RetryFlow:
 class _Search:
     """Finds out on a thread of its own: the consumer thread goes on."""
 
-    def __init__(self, families: list[Family], find: Callable[[list[Place]], dict[Place, ParkedKeys]]) -> None:
+    def __init__(
+        self, families: list[Family], committed: Committed, find: Callable[[list[Place]], dict[Place, ParkedKeys]]
+    ) -> None:
         self.families = families
+        self.committed = committed
         self.found: dict[Place, ParkedKeys] = {}
         self.error: Exception | None = None
         self._find = find

@@ -30,8 +30,8 @@ from ottla.listeners.async_lanes import AsyncLanes
 from ottla.listeners.async_partition import AsyncPartition
 from ottla.listeners.control import Control, PartitionsHook, Target
 from ottla.listeners.declaration import Listener
-from ottla.listeners.exactly_once import FEED, WINDOW, ExactlyOnce, feed, read_committed
-from ottla.listeners.flow import steer
+from ottla.listeners.exactly_once import FEED, WAITING_WINDOW, WINDOW, ExactlyOnce, feed, read_committed
+from ottla.listeners.flow import by_place, steer
 from ottla.listeners.hooks import Companion, Conditions, Observer
 from ottla.listeners.partition import Partition
 from ottla.listeners.rebuild import find_parked
@@ -115,9 +115,10 @@ class ListenerRunner:
         self._commits = commits or SyncCommits(conditions)
         # Handlers that commit for themselves do: two who commit the same could overtake each other.
         self._own_commits = {topic for one in listeners if one.ack in ("record", "batch") for topic in one.topics}
+        self._plan = retries
         self._retries = self._retry_flow(retries) if retries is not None and retries.levels else None
         self._feed_max = self._limits.batch_records
-        if any(self._orders[topic].parallel > 1 for topic in self._exact_topics):
+        if any(self._orders[topic].parallel > 1 or self._waits(topic) for topic in self._exact_topics):
             self._feed_max = min(self._feed_max, FEED)
         self._workers: dict[Place, Partition] = {}
         widest = max((one.order.parallel for one in listeners if not one.is_async), default=1)
@@ -162,6 +163,7 @@ class ListenerRunner:
             committed=lambda places: read_committed(self._consumer, places),
             conditions=self._conditions,
             log=self._log,
+            exact=self._exact_topics,
         )
         if self._exactly_once is not None:
             self._exactly_once.shelve = flow.again
@@ -260,26 +262,11 @@ class ListenerRunner:
         first = self._consumer.poll(patience)
         if first is None:
             return
-        for place, messages in self._by_place([first, *self._consumer.consume(self._feed_max - 1, 0)]).items():
+        taken = [first, *self._consumer.consume(self._feed_max - 1, 0)]
+        for place, messages in by_place(taken, len(self._orders) > 1, self._partition_error).items():
             if self._retries is not None:
                 messages = self._retries.take(place, messages)
             self._feed(place, messages)
-
-    def _by_place(self, messages: list[Any]) -> dict[Place, list[Message]]:
-        """Records by their partitions. They come in runs of one partition, so little is asked of each."""
-        batches: dict[Place, list[Message]] = {}
-        topic, partition = "", -1
-        several = len(self._orders) > 1
-        batch: list[Message] = []
-        for message in messages:
-            if message.error() is not None:
-                self._partition_error(message)
-                continue
-            if message.partition() != partition or (several and message.topic() != topic):
-                topic, partition = message.topic(), message.partition()
-                batch = batches.setdefault((topic, partition), [])
-            batch.append(message)
-        return batches
 
     def _feed(self, place: Place, messages: list[Message]) -> None:
         worker = self._workers.get(place)
@@ -296,6 +283,7 @@ class ListenerRunner:
         """Gives their partitions the records of retry topics whose time has come."""
         if self._retries is not None:
             self._retries.search(self._workers)
+            self._retries.move_on(self._workers)
             for place, messages in self._retries.due():
                 self._feed(place, messages)
 
@@ -334,7 +322,13 @@ class ListenerRunner:
 
     def _buffered_max(self, topic: str) -> int:
         limit = self._limits.buffered_records_max
+        if topic in self._exact_topics and self._waits(topic):
+            return min(limit, WAITING_WINDOW)
         return min(limit, WINDOW) if topic in self._exact_topics and self._orders[topic].parallel > 1 else limit
+
+    def _waits(self, topic: str) -> bool:
+        """Whether records wait for others of their key in a topic."""
+        return self._plan is not None and self._plan.is_waiting(topic)
 
     def _finished(self) -> int:
         """The sum of all positions: by how much it grows, so many records were finished."""
@@ -366,7 +360,11 @@ class ListenerRunner:
         for place in self._workers:
             _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
             ends[place] = max(0, end)
-        resting = {place for place in self._workers if self._held(place)}
+        resting = {
+            place
+            for place, worker in self._workers.items()
+            if self._held(place) or (worker.tracker.held() and not worker.tracker.in_hand)
+        }
         self._standings.note(self._workers, ends, resting)
 
     def _look_for_broker(self) -> None:
@@ -385,7 +383,7 @@ class ListenerRunner:
         return self._partition(*place)
 
     def _partition(self, topic: str, partition: int) -> Partition:
-        order = self._orders[topic]
+        order, batch, remember = self._orders[topic], self._batches[topic], self._waits(topic)
         processor = self._processor
         if topic in self._exact_topics:
             assert self._transactional is not None, "where a topic is exactly-once, there is a way for its records"
@@ -394,10 +392,10 @@ class ListenerRunner:
             assert self._loop is not None, "set before the consumer thread starts"
             if order.parallel > 1:
                 return AsyncLanes(topic, partition, processor, self._loop, order)
-            return AsyncPartition(topic, partition, processor, self._loop, self._batches[topic])
+            return AsyncPartition(topic, partition, processor, self._loop, batch, remember=remember)
         if order.parallel > 1:
             return SyncLanes(topic, partition, processor, self._executor, order)
-        return SyncPartition(topic, partition, processor, self._executor, self._batches[topic])
+        return SyncPartition(topic, partition, processor, self._executor, batch, remember=remember)
 
     # ------------------------------------------------------------------ callbacks, inside poll() and close()
 
@@ -431,7 +429,7 @@ class ListenerRunner:
         places = [
             (one.topic, one.partition)
             for one in partitions
-            if self._workers[one.topic, one.partition].tracker.remembers
+            if self._workers[one.topic, one.partition].tracker.remembers and not self._waits(one.topic)
         ]
         try:
             for place, (offset, metadata) in read_committed(self._consumer, places).items():

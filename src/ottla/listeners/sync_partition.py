@@ -28,10 +28,19 @@ class SyncPartition:
     are never left without a turn, and there are never two turns at once.
     """
 
-    def __init__(self, topic: str, partition: int, processor: RecordProcessor, executor: Executor, batch: int) -> None:
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        processor: RecordProcessor,
+        executor: Executor,
+        batch: int,
+        *,
+        remember: bool = False,
+    ) -> None:
         self.topic = topic
         self.partition = partition
-        self.tracker = OffsetTracker()
+        self.tracker = OffsetTracker(remember=remember)
         self.paused = False
         self.died: BaseException | None = None
         self._processor = processor
@@ -94,7 +103,9 @@ class SyncPartition:
             while (way := trip.walk(stopping)) is not None:
                 if not walk(way, stopping):
                     return
-            left = left[trip.records :]
+                if tracker.parked:
+                    break  # It was moved to a retry topic: what comes after it may have to wait.
+            left = left[trip.done :]
 
     def _take(self, most: int) -> list[Message]:
         """The next records: never waits for more than there are."""

@@ -13,9 +13,13 @@ TEXT_BYTES_MAX = 1024
 """Of an exception's message."""
 
 
+WAITING = 0
+"""The level of the topic in which records wait for others of their key."""
+
+
 def retry_topic(topic: str, level: int) -> str:
-    """`orders` and 2 give `orders-retry-2`."""
-    return f"{topic}-retry-{level}"
+    """`orders` and 2 give `orders-retry-2`, `orders` and `WAITING` give `orders-retry-waiting`."""
+    return f"{topic}-retry-{level or 'waiting'}"
 
 
 class Ticket(msgspec.Struct, frozen=True):
