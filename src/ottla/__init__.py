@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ottla.deadletters.letter import LetterId as LetterId
     from ottla.deadletters.queue import DeadLetterQueue as DeadLetterQueue
     from ottla.deadletters.selection import Selection as Selection
+    from ottla.errors import AggregateError as AggregateError
     from ottla.errors import BatchFailed as BatchFailed
     from ottla.errors import BrokerUnavailable as BrokerUnavailable
     from ottla.errors import ConfigurationError as ConfigurationError
@@ -22,20 +23,29 @@ if TYPE_CHECKING:
     from ottla.errors import EncodeError as EncodeError
     from ottla.errors import EventDefinitionError as EventDefinitionError
     from ottla.errors import HandlerError as HandlerError
+    from ottla.errors import HistoryBroken as HistoryBroken
     from ottla.errors import NotNow as NotNow
     from ottla.errors import OttlaError as OttlaError
     from ottla.errors import PublishError as PublishError
+    from ottla.errors import Refused as Refused
     from ottla.errors import RegistryRejected as RegistryRejected
     from ottla.errors import RegistryUnavailable as RegistryUnavailable
     from ottla.errors import RequestError as RequestError
     from ottla.errors import RequestFailed as RequestFailed
     from ottla.errors import RequestTimeout as RequestTimeout
+    from ottla.errors import StateUnavailable as StateUnavailable
+    from ottla.errors import VersionConflict as VersionConflict
     from ottla.events import Envelope as Envelope
     from ottla.events import derived_event_id as derived_event_id
     from ottla.events import event as event
     from ottla.events import event_type as event_type
     from ottla.events import new_event_id as new_event_id
     from ottla.events import read_envelope as read_envelope
+    from ottla.eventsourcing.aggregate import Aggregate as Aggregate
+    from ottla.eventsourcing.answers import Decided as Decided
+    from ottla.eventsourcing.app import AggregateApp as AggregateApp
+    from ottla.eventsourcing.app import Current as Current
+    from ottla.eventsourcing.history import Happened as Happened
     from ottla.kafka.admin import Admin as Admin
     from ottla.kafka.reader import TopicReader as TopicReader
     from ottla.kafka.reader import read_topic as read_topic
@@ -99,6 +109,12 @@ _HOMES = {
     "unordered": "listeners.order",
     # stream applications; what they are made of is in ottla.streams
     "StreamsApp": "streams.app",
+    # event-sourced aggregates
+    "Aggregate": "eventsourcing.aggregate",
+    "AggregateApp": "eventsourcing.app",
+    "Current": "eventsourcing.app",
+    "Decided": "eventsourcing.answers",
+    "Happened": "eventsourcing.history",
     # around handlers
     "CallLog": "middleware.call_log",
     "CallMetrics": "middleware.call_metrics",
@@ -143,6 +159,7 @@ _HOMES = {
     "TracingSettings": "settings",
     "load_settings": "settings",
     # errors
+    "AggregateError": "errors",
     "BatchFailed": "errors",
     "BrokerUnavailable": "errors",
     "ConfigurationError": "errors",
@@ -150,14 +167,18 @@ _HOMES = {
     "EncodeError": "errors",
     "EventDefinitionError": "errors",
     "HandlerError": "errors",
+    "HistoryBroken": "errors",
     "NotNow": "errors",
     "OttlaError": "errors",
     "PublishError": "errors",
+    "Refused": "errors",
     "RegistryRejected": "errors",
     "RegistryUnavailable": "errors",
     "RequestError": "errors",
     "RequestFailed": "errors",
     "RequestTimeout": "errors",
+    "StateUnavailable": "errors",
+    "VersionConflict": "errors",
 }
 
 _EXTRAS = {"sqlalchemy": "sqlalchemy"}

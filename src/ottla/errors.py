@@ -26,6 +26,10 @@ OttlaError
         TopologyError           a topology cannot be built, or not run as it is
         StreamsFailed           a record failed in a stream application and nothing was to be done about it; says where
         StateUnavailable        no instance can answer a query of a store now, or none recently enough
+        HistoryBroken           an aggregate's events are not all there, or do not fit
+    AggregateError              an event-sourced aggregate did not do what it was told
+        Refused                 it says no, for a reason of the business
+        VersionConflict         it has changed since the caller looked
     BrokerError                 the embedded broker cannot start or go on
         DataFolderLocked        another process serves the same data folder
         CorruptLog              stored data is damaged in the middle
@@ -266,11 +270,46 @@ class RequestFailed(RequestError):
 
     Attributes:
         kind: The full name of their exception (`shop.errors.NoSuchOrder`).
+        value: What the answer holds besides, as bytes; None where it holds nothing.
     """
 
-    def __init__(self, message: str, *, kind: str) -> None:
+    def __init__(self, message: str, *, kind: str, value: bytes | None = None) -> None:
         self.kind = kind
+        self.value = value
         super().__init__(message)
+
+
+class HistoryBroken(StreamsError):
+    """The events of an aggregate are not all there, cannot be read, or are in an order its appliers do not take."""
+
+
+class AggregateError(OttlaError):
+    """An event-sourced aggregate did not do what it was told. Nothing has happened."""
+
+
+class Refused(AggregateError):
+    """An aggregate says no to a command. Raised by deciders, and by `AggregateApp.tell` where one of them raised it.
+
+    Attributes:
+        kind: The class it was raised as, with its module; for whoever told the command from another process.
+    """
+
+    def __init__(self, message: str, *, kind: str | None = None) -> None:
+        self.kind = kind or f"{type(self).__module__}.{type(self).__qualname__}"
+        super().__init__(message)
+
+
+class VersionConflict(AggregateError):
+    """An aggregate has another version than the command was made for: look again, and decide again.
+
+    Attributes:
+        key: Which one.
+        expected, actual: The version the command names, and the one there is.
+    """
+
+    def __init__(self, key: str, expected: int, actual: int) -> None:
+        self.key, self.expected, self.actual = key, expected, actual
+        super().__init__(f"{key} has version {actual} by now, and the command is for version {expected}")
 
 
 class BrokerError(OttlaError):

@@ -134,6 +134,11 @@ class Admin:
         """The offset after the last record of each (topic, partition), committed or not."""
         return self._offsets(dict.fromkeys(places, rd.OffsetSpec.latest()))
 
+    def since(self, place: tuple[str, int], time_ms: int) -> int:
+        """The offset of the first record of a (topic, partition) whose timestamp is not before a time; a KafkaError
+        where there is none."""
+        return self._offsets({place: rd.OffsetSpec.for_timestamp(time_ms)})[place]
+
     def create_topic(self, name: str, partitions: int, *, config: Mapping[str, str] | None = None) -> None:
         """Creates one topic; an existing one is a KafkaError."""
         topic = rd.NewTopic(

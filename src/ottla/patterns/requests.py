@@ -192,7 +192,7 @@ class Requests:
         try:
             if kind is not None:
                 message = (headers.get(FAILURE_MESSAGE) or b"").decode("utf-8", "replace")
-                answer = RequestFailed(message, kind=kind.decode("utf-8", "replace"))
+                answer = RequestFailed(message, kind=kind.decode("utf-8", "replace"), value=record.value)
             else:
                 answer = waiting.read(record.value or b"")
         except Exception as error:

@@ -90,6 +90,8 @@ class TaskContext:
         input: The records that are being processed; None between them.
         stream_time_ms: The highest timestamp this task has seen; -1 at first.
         times: Stream times that operators keep for themselves, by their names: part of the task's snapshot.
+        held: Operators that are not ready for records yet, by their names: while there is one, the task is given none.
+            It still punctuates and commits.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class TaskContext:
         self.input: RawBatch | None = None
         self.stream_time_ms = NO_TIMESTAMP
         self.times: dict[str, int] = {}
+        self.held: set[str] = set()
 
     def store(self, name: str) -> Any:
         """A typed store of this task."""

@@ -155,6 +155,11 @@ class Task:
         now = self._context.clock.now_ms() if wall_ms is None else wall_ms
         return self._punctuations.run(WALL_CLOCK, now)
 
+    @property
+    def held(self) -> bool:
+        """Whether an operator is not ready for records yet; punctuations may bring it there."""
+        return bool(self._context.held)
+
     def flush(self) -> None:
         """Hands on what write-back caches hold and writes it to the stores: call it before each commit."""
         for operator in self._operators:

@@ -5,7 +5,8 @@
         broker.kill()                           # SIGKILL
         broker.start()                          # same port, same data
 
-`ottla.testing.plugin` gives them to pytest as fixtures. `TopologyTestDriver` runs stream topologies without any.
+`ottla.testing.plugin` gives them to pytest as fixtures. `TopologyTestDriver` runs stream topologies without any,
+`given(...).when(...).then(...)` aggregates.
 `app_under_test` runs an app on them, and gives a `ServiceUnderTest`.
 """
 
@@ -20,6 +21,7 @@ from ottla.testing.real_kafka import RealKafka
 from ottla.testing.server import Broker, Server, free_port
 
 if TYPE_CHECKING:
+    from ottla.testing.aggregate_scenario import Outcome, Scenario, given
     from ottla.testing.faults import Fault, Faults
     from ottla.testing.harness import AppUnderTest, Namespace, ServiceUnderTest, SyncServiceUnderTest
     from ottla.testing.memory_registry import MemoryRegistry
@@ -36,13 +38,16 @@ __all__ = [
     "KafkaHome",
     "MemoryRegistry",
     "Namespace",
+    "Outcome",
     "OutputTopic",
     "RealKafka",
+    "Scenario",
     "Server",
     "ServiceUnderTest",
     "SyncServiceUnderTest",
     "TopologyTestDriver",
     "free_port",
+    "given",
 ]
 
 # The plugin is loaded in every test session: what needs more than the standard library comes when it is used.
@@ -53,10 +58,13 @@ _LAZY = {
     "InputTopic": "topology_driver",
     "MemoryRegistry": "memory_registry",
     "Namespace": "harness",
+    "Outcome": "aggregate_scenario",
     "OutputTopic": "topology_driver",
+    "Scenario": "aggregate_scenario",
     "ServiceUnderTest": "harness",
     "SyncServiceUnderTest": "harness",
     "TopologyTestDriver": "topology_driver",
+    "given": "aggregate_scenario",
 }
 
 

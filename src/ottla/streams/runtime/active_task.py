@@ -91,6 +91,11 @@ class ActiveTask:
         self.state, self.dirty = State.RUNNING, False
         return {place: self.positions.get(place) for place in self.places}
 
+    @property
+    def held(self) -> bool:
+        """Whether an operator of it is not ready for records yet."""
+        return self.task is not None and self.task.held
+
     def process(self, batch: RawBatch) -> None:
         """Raises as Task.process does."""
         assert self.task is not None

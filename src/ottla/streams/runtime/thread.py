@@ -291,7 +291,7 @@ class StreamThread:
 
     def _patience(self) -> float:
         """How long to wait for records: not at all where there is something to do."""
-        if any(len(task.queues) and not task.queues.waiting for task in self.tasks.values()):
+        if any(task.held or (len(task.queues) and not task.queues.waiting) for task in self.tasks.values()):
             return 0.0
         if any(task.dirty for task in self.tasks.values()):
             return max(0.0, min(POLL_S, self._next_commit - time.monotonic()))
@@ -302,7 +302,7 @@ class StreamThread:
     def _process(self) -> None:
         """Gives each task that has records some of them, in turn, until it is time to commit."""
         for task in self._in_turn():
-            for _ in range(len(task.places)):
+            for _ in range(0 if task.held else len(task.places)):
                 batch = task.queues.next(task.pace.limit)
                 if batch is None:
                     break
