@@ -66,7 +66,7 @@ def _fetch(asking: Asking, topic: str, partition: int, offset: int) -> bytes:
 
 def _is_commit(body: bytes) -> bool:
     """The control record's key is a version and a type, 16 bits each; 1 is COMMIT."""
-    ((key, _),) = _records(body)
+    ((key, _),) = records_of(body)
     assert key is not None
     return int.from_bytes(key[2:4], "big") == 1
 
@@ -74,10 +74,10 @@ def _is_commit(body: bytes) -> bool:
 def _values(body: bytes, codec: int) -> list[bytes]:
     assert codec in (0, 1), "the test writes uncompressed or with gzip"
     opened = zlib.decompress(body, 31) if codec else body
-    return [value or b"" for _, value in _records(opened)]
+    return [value or b"" for _, value in records_of(opened)]
 
 
-def _records(data: bytes) -> list[tuple[bytes | None, bytes | None]]:
+def records_of(data: bytes) -> list[tuple[bytes | None, bytes | None]]:
     """Key and value of each record."""
     found: list[tuple[bytes | None, bytes | None]] = []
     at = 0

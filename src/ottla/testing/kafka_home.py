@@ -19,6 +19,8 @@ _CACHE = Path("~/.cache/ottla")
 _BROKER_JAR = re.compile(r"kafka_[\d.]+-(?P<version>\d+(?:\.\d+)+)\.jar")
 _HOW_TO_GET_IT = "run tools/kafka/fetch, or set OTTLA_KAFKA_HOME to the folder that holds Kafka's libs/"
 
+_CLUSTER_ID = "b3R0bGEtdGVzdC1ub2RlLTE"
+
 # Tests care for a quick start more than for speed later.
 JVM_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 QUIET_JVM = ("-Xlog:disable", "-Xlog:all=error:stderr")
@@ -150,6 +152,16 @@ class KafkaHome:
 @cache
 def _tools(home: KafkaHome) -> JavaTools:
     return JavaTools([home.java, "-Xmx256m", *JVM_OPTIONS, "-cp", f"{home.libs}/*"])
+
+
+def format_storage(home: KafkaHome, configuration: Path, data_dir: Path) -> None:
+    """Prepares a data folder, as KRaft wants it before the first start. Raises ServerFailed."""
+    try:
+        done = home.run("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(configuration))
+    except subprocess.TimeoutExpired as timeout:
+        raise ServerFailed(f"Apache Kafka: formatting {data_dir} took over {timeout.timeout:g} s") from None
+    if done.returncode != 0:
+        raise ServerFailed(f"Apache Kafka: could not format {data_dir}:\n{done.stdout}{done.stderr}")
 
 
 def write_log4j(path: Path, *, level: str, target: str = "SYSTEM_OUT") -> Path:

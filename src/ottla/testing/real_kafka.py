@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from ottla.errors import ServerFailed
-from ottla.testing.kafka_home import KafkaHome, write_log4j
+from ottla.testing.kafka_controller import KafkaController
+from ottla.testing.kafka_home import KafkaHome, format_storage, write_log4j
 from ottla.testing.process import ServerProcess, run_command
 from ottla.testing.server import HOST, Broker, free_port
 
 _READY = re.compile(r"Kafka Server started")
-_CLUSTER_ID = "b3R0bGEtdGVzdC1ub2RlLTE"
 
 _PROPERTIES = {
     "process.roles": "broker,controller",
@@ -62,6 +60,8 @@ class RealKafka(Broker):
         properties: Added to (or put in the place of) the broker's properties.
         heap: The JVM's heap (`-Xmx`).
         home: The jars; None looks for them.
+        controller_apart: The controller has a process of its own and lives on when the broker is killed; `kill` returns
+            when it has noticed. For tests of transactions over kills (`KafkaController` says why).
 
     Raises:
         ServerFailed: No Java or no jars; says how to get them.
@@ -79,48 +79,67 @@ class RealKafka(Broker):
         properties: Mapping[str, str] | None = None,
         heap: str = "256m",
         home: KafkaHome | None = None,
+        controller_apart: bool = False,
     ) -> None:
         self.home = home or KafkaHome.find()
         self._properties = dict(properties or {})
         self._heap = heap
         self._controller_port = 0
         super().__init__(data_dir, port)
+        self._controller: KafkaController | None = None
+        if controller_apart:
+            beside = self.data_dir.parent / f"{self.data_dir.name}-controller"
+            self._controller = KafkaController(beside, self.home, {**_PROPERTIES, **self._properties})
 
     @property
     def version(self) -> str:
         """Kafka's version."""
         return self.home.version
 
+    def kill(self) -> None:
+        if self._controller is None or not self.running:
+            super().kill()
+            return
+        fencings = self._controller.fencings()
+        super().kill()
+        self._controller.wait_for_fencing(fencings + 1)
+
+    def close(self) -> None:
+        self.stop()
+        if self._controller is not None:
+            self._controller.close()
+        super().close()
+
     def _launch(self, log: Path) -> ServerProcess:
-        if not self._controller_port:
+        if self._controller is not None:
+            self._controller.start()
+        elif not self._controller_port:
             self._controller_port = free_port()
         configuration = self._write_configuration()
         log4j = write_log4j(self.data_dir.parent / f"{self.data_dir.name}-log4j2.properties", level="INFO")
         if not (self.data_dir / "meta.properties").exists():
-            self._format(configuration)
+            format_storage(self.home, configuration, self.data_dir)
         command = self.home.command("kafka.Kafka", str(configuration), heap=self._heap, log4j=log4j)
         process = ServerProcess(f"{self.name} {self.version}", run_command(*command), log=log)
         process.wait_for_line(_READY, self.start_timeout_s)
         return process
 
     def _write_configuration(self) -> Path:
+        client = f"CLIENT://{HOST}:{self.port}"
         properties = {
             **_PROPERTIES,
-            "listeners": f"CLIENT://{HOST}:{self.port},CONTROLLER://{HOST}:{self._controller_port}",
-            "advertised.listeners": f"CLIENT://{HOST}:{self.port}",
+            "listeners": f"{client},CONTROLLER://{HOST}:{self._controller_port}",
+            "advertised.listeners": client,
             "controller.quorum.voters": f"1@{HOST}:{self._controller_port}",
             "log.dirs": str(self.data_dir),
-            **self._properties,
         }
+        if self._controller is not None:
+            properties |= {
+                "process.roles": "broker",
+                "listeners": client,
+                "controller.quorum.voters": self._controller.voters,
+            }
+        properties |= self._properties
         path = self.data_dir.parent / f"{self.data_dir.name}.properties"
         path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()), "utf-8")
         return path
-
-    def _format(self, configuration: Path) -> None:
-        """Prepares the data folder, as KRaft wants it before the first start."""
-        try:
-            done = self.home.run("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(configuration))
-        except subprocess.TimeoutExpired as timeout:
-            raise ServerFailed(f"{self.name}: formatting {self.data_dir} took over {timeout.timeout:g} s") from None
-        if done.returncode != 0:
-            raise ServerFailed(f"{self.name}: could not format {self.data_dir}:\n{done.stdout}{done.stderr}")

@@ -47,6 +47,11 @@ class Setup(msgspec.Struct, kw_only=True):
     properties: dict[str, Any] = {}
     streams: dict[str, Any] = {}
 
+    @property
+    def internal_topics(self) -> list[str]:
+        """What the application keeps for itself."""
+        return [f"{self.name}-words-repartition", f"{self.name}-{STORE}-changelog"]
+
 
 class ByWord(Operator):
     """From "KEY NUMBER" to (KEY, NUMBER). A bad record is the processing handler's."""
