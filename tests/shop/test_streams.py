@@ -223,10 +223,10 @@ async def test_a_month_through_a_broker_comes_to_the_same_also_after_a_restart(m
         )
         topics = Topics(settings)
         topics.write(orders[:half])
-        async with StreamsApp("streams", service.builder, settings=settings).running():
+        async with StreamsApp("streams", service.builder, settings=settings, exactly_once=True).running():
             await topics.until(orders[:half])
         topics.write(orders[half:])
-        async with StreamsApp("streams", service.builder, settings=settings).running() as app:
+        async with StreamsApp("streams", service.builder, settings=settings, exactly_once=True).running() as app:
             await topics.until(orders)
             store = app.queries.store("customer-totals")
             kept = await asyncio.to_thread(lambda: {customer: one.value for customer, one in store.range(limit=10_000)})

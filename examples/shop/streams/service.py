@@ -28,4 +28,4 @@ hourly_revenue(dated)
 fraud_hints(dated)
 settlements(orders, payments, totals)
 
-app = StreamsApp("streams", builder)
+app = StreamsApp("streams", builder, exactly_once=True)

@@ -79,7 +79,7 @@ class AggregateApp(StreamsApp):
         settings: Settings | None = None,
         errors: ErrorHandlers | None = None,
     ) -> None:
-        super().__init__(name, _Building(self), settings=settings, errors=errors)
+        super().__init__(name, _Building(self), settings=settings, errors=errors, exactly_once=True)
         self.aggregates = aggregates
         self._builder = builder or StreamsBuilder()
         self._outcomes: dict[str, Counter[str]] = {one.name: Counter() for one in aggregates}

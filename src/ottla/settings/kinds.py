@@ -156,7 +156,7 @@ class ListenerSettings(Section, frozen=True, kw_only=True):
         session_timeout_s: The group declares a silent member dead after this long.
         max_poll_interval_s: ... and one whose consumer thread hangs after this long. Slow handlers do not count:
             the consumer thread goes on polling while they work.
-        sync_threads: Threads for sync handlers; None is one per assigned partition, at most 32.
+        sync_threads: Threads for plain handlers of all topics together; None gives each topic up to 32 of its own.
         transaction_interval_s: Exactly-once handlers: their outputs and offsets are committed at least this often.
         transaction_records_max: ... and after so many records.
         transaction_timeout_s: ... and the broker undoes what was not committed for so long, because the service died.
@@ -183,8 +183,9 @@ class StreamsSettings(Section, frozen=True, kw_only=True):
     """How stream applications run. Names are Kafka Streams', where it has one.
 
     Attributes:
-        guarantee: `exactly_once` puts outputs, changelogs and offsets of each commit into one transaction;
-            `at_least_once` may handle again, after a crash, what was handled since the last commit.
+        guarantee: `at_least_once` may handle again, after a crash, what was handled since the last commit;
+            `exactly_once` puts outputs, changelogs and offsets of each commit into one transaction. What an application
+            says of itself (`StreamsApp(exactly_once=...)`) wins.
         state_dir: Where stores on disk lie, in one folder per application. Processes on one machine may share it.
         commit_interval_s: Time from one commit to the next.
         uncommitted_bytes_max: ... or sooner, when uncommitted writes to stores take so much memory.
@@ -205,7 +206,7 @@ class StreamsSettings(Section, frozen=True, kw_only=True):
             and the port that is served.
     """
 
-    guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    guarantee: Literal["exactly_once", "at_least_once"] = "at_least_once"
     state_dir: str = ".ottla/state"
     commit_interval_s: Positive = 0.1
     uncommitted_bytes_max: Count = 64 << 20

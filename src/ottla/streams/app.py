@@ -7,7 +7,9 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+from msgspec.structs import replace
 
 from ottla.errors import BrokerUnavailable, ConfigurationError, KafkaError, OttlaError, RegistryError
 from ottla.kafka.admin import Admin
@@ -54,6 +56,8 @@ class StreamsApp:
         topology: What it does.
         settings: None reads them (arguments > environment > .env > ottla.toml > defaults) when first needed.
         errors: What to do with records that cannot be read, processed or written.
+        exactly_once: Whether results must be right whatever crashes, at the price of transactions; None leaves it to the
+            setting `streams.guarantee`.
 
     Attributes:
         address: `host:port` of this process's HTTP port, where it has one; set by `ottla run`. `streams.advertised`
@@ -67,6 +71,7 @@ class StreamsApp:
         *,
         settings: Settings | None = None,
         errors: ErrorHandlers | None = None,
+        exactly_once: bool | None = None,
     ) -> None:
         if not name or any(character.isspace() or character in "/,:@" for character in name):
             raise ConfigurationError(
@@ -75,6 +80,7 @@ class StreamsApp:
         self.name = name
         self.address: str | None = None
         self._given = settings
+        self._exactly_once = exactly_once
         self._topology = topology
         self._errors = errors or ErrorHandlers()
         self._log = logging.getLogger(f"ottla.{name}")
@@ -88,7 +94,11 @@ class StreamsApp:
     @cached_property
     def settings(self) -> Settings:
         """The settings in force. Raises ConfigurationError with every fault at once."""
-        return self._given or load_settings()
+        found = self._given or load_settings()
+        if self._exactly_once is None:
+            return found
+        guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once" if self._exactly_once else "at_least_once"
+        return replace(found, streams=replace(found.streams, guarantee=guarantee))
 
     @cached_property
     def topology(self) -> Topology:

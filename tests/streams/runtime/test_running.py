@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ottla.errors import KafkaError, RegistryUnavailable, TransactionAborted
+from ottla.settings import Settings, StreamsSettings
 from ottla.streams import StreamsBuilder
 from ottla.streams.app import StreamsApp
 from ottla.streams.errors_policy import ErrorHandlers
@@ -37,6 +38,17 @@ async def test_totals_come_out_and_go_on_after_a_restart_without_reading_the_cha
         await stage.all_right()
         assert app.instance is not None
         assert app.instance.restored_records == 0
+
+
+def test_an_application_is_at_least_once_unless_it_or_its_settings_say_more() -> None:
+    def guarantee(settings: Settings, **said: bool) -> str:
+        return StreamsApp("app", StreamsBuilder(), settings=settings, **said).settings.streams.guarantee
+
+    once = Settings(streams=StreamsSettings(guarantee="exactly_once"))
+    assert guarantee(Settings()) == "at_least_once"
+    assert guarantee(once) == "exactly_once"
+    assert guarantee(Settings(), exactly_once=True) == "exactly_once"
+    assert guarantee(once, exactly_once=False) == "at_least_once"
 
 
 async def test_a_store_in_memory_is_restored_from_its_changelog(local_stage: Stage) -> None:
