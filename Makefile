@@ -12,12 +12,14 @@ WORKERS ?= 4
 KILLS ?= 100
 POWER_CUTS ?= 1000
 ROUNDS ?= 20
+STREAM_KILLS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench soak clean
+.PHONY: help demo test lint types bench clean
+.PHONY: soak soak-broker soak-kills soak-power soak-damage soak-groups soak-services soak-streams
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.user ## Run the shop: broker, registry, five services, real orders, a live view
 	$(BIN)/ottla demo $(ARGS)
@@ -36,22 +38,35 @@ types: $(VENV)/.dev ## Check types
 bench: $(VENV)/.dev ## Run the benchmarks; ARGS="demo" for one
 	$(BIN)/python -m bench $(ARGS)
 
-soak: $(VENV)/.dev ## Break everything around services ROUNDS times, kill the broker KILLS times, cut its power POWER_CUTS times, damage its files: nothing may be lost or doubled
+soak: soak-broker soak-services soak-streams ## Everything below, one after the other: many hours
+soak-broker: soak-kills soak-power soak-damage soak-groups ## All that is done to the broker alone
+
+soak-kills: $(VENV)/.dev ## Kill the broker KILLS times under load, and clients in transactions: nothing may be lost or doubled
 	OTTLA_KILLS=$(KILLS) $(BIN)/pytest --timeout 7200 tests/contracts/test_kill.py \
 		tests/contracts/test_transactional_kill.py tests/contracts/test_transactional_kill_java.py $(ARGS)
+
+soak-power: $(VENV)/.dev ## Cut the broker's power at POWER_CUTS points, without and with transactions
+	OTTLA_POWER_CUTS=$(POWER_CUTS) $(BIN)/pytest --timeout 7200 tests/faults/test_power_cuts.py \
+		tests/faults/test_transaction_power_cuts.py $(ARGS)
+
+soak-damage: $(VENV)/.dev ## Damage the broker's files, fuzz its requests, try histories of logs and transactions
+	OTTLA_DAMAGES=20 OTTLA_FUZZ=5000 OTTLA_LOG_STATES=2000 OTTLA_TRANSACTION_STATES=1000 $(BIN)/pytest --timeout 7200 \
+		tests/broker/test_damaged_files.py tests/broker/test_log_states.py tests/broker/test_transaction_machine.py $(ARGS)
+	OTTLA_FUZZ_TIMES=50 $(BIN)/pytest --timeout 7200 tests/broker/test_fuzz.py $(ARGS)
+
+soak-groups: $(VENV)/.dev ## Try histories of consumer groups
+	OTTLA_GROUP_EXAMPLES=3000 $(BIN)/pytest --timeout 7200 tests/broker/groups $(ARGS)
+
+soak-services: $(VENV)/.dev ## Break everything around services ROUNDS times, on both brokers
 	OTTLA_ROUNDS=$(ROUNDS) $(BIN)/pytest --timeout 7200 tests/faults/matrix $(ARGS)
 	OTTLA_ROUNDS=$(ROUNDS) OTTLA_EXAMPLES=5000 $(BIN)/pytest --timeout 7200 tests/contracts/test_retry_topics.py \
 		tests/contracts/test_control.py tests/listeners/test_parked.py $(ARGS)
-	OTTLA_POWER_CUTS=$(POWER_CUTS) $(BIN)/pytest --timeout 7200 tests/faults/test_power_cuts.py \
-		tests/faults/test_transaction_power_cuts.py $(ARGS)
-	OTTLA_ROUNDS=20 $(BIN)/pytest --timeout 7200 tests/faults/outbox tests/faults/schedule \
+	OTTLA_ROUNDS=$(ROUNDS) $(BIN)/pytest --timeout 7200 tests/faults/outbox tests/faults/schedule \
 		tests/contracts/test_outbox.py $(ARGS)
-	OTTLA_DAMAGES=20 OTTLA_FUZZ=5000 OTTLA_LOG_STATES=2000 OTTLA_TRANSACTION_STATES=1000 $(BIN)/pytest --timeout 7200 \
-		tests/broker/test_damaged_files.py tests/broker/test_log_states.py tests/broker/test_transaction_machine.py $(ARGS)
-	OTTLA_GROUP_EXAMPLES=3000 $(BIN)/pytest --timeout 7200 tests/broker/groups $(ARGS)
 	OTTLA_STUCK_AFTER=8 $(BIN)/pytest --timeout 7200 tests/contracts/test_health.py $(ARGS)
-	OTTLA_STREAM_KILLS=20 $(BIN)/pytest --timeout 7200 tests/faults/streams $(ARGS)
-	OTTLA_FUZZ_TIMES=50 $(BIN)/pytest --timeout 7200 tests/broker/test_fuzz.py $(ARGS)
+
+soak-streams: $(VENV)/.dev ## Kill stream applications STREAM_KILLS times, on both brokers
+	OTTLA_STREAM_KILLS=$(STREAM_KILLS) $(BIN)/pytest --timeout 7200 tests/faults/streams $(ARGS)
 
 clean: ## Remove what was made: environment, caches, the demo's data
 	rm -rf src/ottla/serde/avro/_codec.*.so $(VENV) .ottla .pytest_cache .mypy_cache .ruff_cache build dist
