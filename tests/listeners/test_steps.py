@@ -3,10 +3,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from ottla.listeners.steps import Call, Sleep, Way, walk, walk_async
+
+THREADS = ThreadPoolExecutor(2)
 
 
 def _walk_either(kind: str, way: Way, *, stopped: bool = False) -> bool:
@@ -20,7 +23,7 @@ def _walk_either(kind: str, way: Way, *, stopped: bool = False) -> bool:
         stopping = asyncio.Event()
         if stopped:
             stopping.set()
-        return await walk_async(way, stopping)
+        return await walk_async(way, stopping, THREADS)
 
     return asyncio.run(go())
 
@@ -123,3 +126,19 @@ def test_async_calls_and_generators_are_awaited_on_the_loop() -> None:
 
     assert _walk_either("loop", way())
     assert seen == [1, [2, 3]]
+
+
+def test_a_way_is_given_up_where_the_threads_are_gone() -> None:
+    closed, threads, ended = asyncio.Event(), ThreadPoolExecutor(1), list[str]()
+    threads.shutdown()
+
+    def way() -> Way:
+        try:
+            yield Call(int, ("1",))
+        except Exception:
+            ended.append("counted as a failure")
+        finally:
+            ended.append("closed")
+
+    assert asyncio.run(walk_async(way(), closed, threads)) is False
+    assert ended == ["closed"]

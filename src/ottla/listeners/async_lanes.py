@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import Executor
 
 from ottla.kafka.record import Message
 from ottla.listeners.lanes import Lanes
@@ -22,7 +23,13 @@ class AsyncLanes:
     """
 
     def __init__(
-        self, topic: str, partition: int, processor: RecordProcessor, loop: asyncio.AbstractEventLoop, order: Order
+        self,
+        topic: str,
+        partition: int,
+        processor: RecordProcessor,
+        loop: asyncio.AbstractEventLoop,
+        threads: Executor,
+        order: Order,
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -31,6 +38,7 @@ class AsyncLanes:
         self.died: BaseException | None = None
         self._processor = processor
         self._loop = loop
+        self._threads = threads
         self._parallel = order.parallel
         self._lanes = Lanes(order.by_key)
         self._workers: set[asyncio.Task[None]] = set()
@@ -87,6 +95,6 @@ class AsyncLanes:
     async def _work(self) -> None:
         lanes, stopping = self._lanes, self._stopping
         while not stopping.is_set() and (message := lanes.take()) is not None:
-            if await walk_async(self._processor.way([message], self.tracker), stopping):
+            if await walk_async(self._processor.way([message], self.tracker), stopping, self._threads):
                 # A record that was given up keeps its key: what waits behind it must not overtake it.
                 lanes.done(message)

@@ -22,6 +22,7 @@ class AsyncPartition:
         partition: int,
         processor: RecordProcessor,
         loop: asyncio.AbstractEventLoop,
+        threads: concurrent.futures.Executor,
         batch: int,
         *,
         remember: bool = False,
@@ -32,6 +33,7 @@ class AsyncPartition:
         self.paused = False
         self._processor = processor
         self._loop = loop
+        self._threads = threads
         self._batch = batch
         self._queue: deque[Message] = deque()
         self._arrived = asyncio.Event()
@@ -88,20 +90,21 @@ class AsyncPartition:
             if self._batch == 1:
                 await self._one_by_one(taken)
             else:
-                await walk_async(self._processor.way(taken, self.tracker), self._stopping)
+                await walk_async(self._processor.way(taken, self.tracker), self._stopping, self._threads)
 
     async def _one_by_one(self, left: list[Message]) -> None:
         """Handles records until they are done with, or the partition is given up."""
-        express, tracker, stopping = self._processor.express, self.tracker, self._stopping
+        express, tracker = self._processor.express, self.tracker
+        stopping, threads = self._stopping, self._threads
         while left and not stopping.is_set():
             trip = express.board(left, tracker, is_async=True)
             if trip is None:
-                if not await walk_async(self._processor.way(left[:1], tracker), stopping):
+                if not await walk_async(self._processor.way(left[:1], tracker), stopping, threads):
                     return
                 left = left[1:]
                 continue
             while (way := await trip.walk_async(stopping)) is not None:
-                if not await walk_async(way, stopping):
+                if not await walk_async(way, stopping, threads):
                     return
                 if tracker.parked:
                     break  # It was moved to a retry topic: what comes after it may have to wait.

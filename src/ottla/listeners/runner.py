@@ -13,7 +13,6 @@ there. A commit sent before the last acknowledgement would be below the position
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
 import threading
 import time
@@ -41,6 +40,7 @@ from ottla.listeners.seeking import seek
 from ottla.listeners.standing import Standing, Standings
 from ottla.listeners.sync_lanes import SyncLanes
 from ottla.listeners.sync_partition import SyncPartition
+from ottla.listeners.threads import HandlerThreads
 from ottla.settings import Settings
 
 POLL_S = 0.1
@@ -50,7 +50,6 @@ RESTING_POLL_S = 0.01
 """While a partition rests: it is to go on as soon as its handlers have caught up."""
 
 LAG_INTERVAL_S = 1.0
-SYNC_THREADS = 32
 LEAVE_S = 5.0
 """What a stop gives the last commit and the leaving of the group, beyond the drain timeout."""
 
@@ -122,9 +121,7 @@ class ListenerRunner:
             self._feed_max = min(self._feed_max, FEED)
         self._workers: dict[Place, Partition] = {}
         widest = max((one.order.parallel for one in listeners if not one.is_async), default=1)
-        self._executor = concurrent.futures.ThreadPoolExecutor(
-            self._limits.sync_threads or max(SYNC_THREADS, widest), thread_name_prefix=f"{service}-handler"
-        )
+        self._threads = HandlerThreads(service, self._limits.sync_threads, widest)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -189,7 +186,7 @@ class ListenerRunner:
                 )
         self._control.end()
         self._processor.close()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     def positions(self) -> dict[Place, Standing]:
         """(topic, partition) to how far it is, for the partitions this member has; at most a second old."""
@@ -326,6 +323,10 @@ class ListenerRunner:
             return min(limit, WAITING_WINDOW)
         return min(limit, WINDOW) if topic in self._exact_topics and self._orders[topic].parallel > 1 else limit
 
+    def _home(self, topic: str) -> str:
+        """The topic that a retry topic belongs to; any other is its own."""
+        return self._plan.levels[topic][0] if self._plan is not None and topic in self._plan.levels else topic
+
     def _waits(self, topic: str) -> bool:
         """Whether records wait for others of their key in a topic."""
         return self._plan is not None and self._plan.is_waiting(topic)
@@ -384,18 +385,18 @@ class ListenerRunner:
 
     def _partition(self, topic: str, partition: int) -> Partition:
         order, batch, remember = self._orders[topic], self._batches[topic], self._waits(topic)
-        processor = self._processor
+        processor, threads = self._processor, self._threads.of(self._home(topic))
         if topic in self._exact_topics:
             assert self._transactional is not None, "where a topic is exactly-once, there is a way for its records"
             processor = self._transactional
         if topic in self._async_topics:
             assert self._loop is not None, "set before the consumer thread starts"
             if order.parallel > 1:
-                return AsyncLanes(topic, partition, processor, self._loop, order)
-            return AsyncPartition(topic, partition, processor, self._loop, batch, remember=remember)
+                return AsyncLanes(topic, partition, processor, self._loop, threads, order)
+            return AsyncPartition(topic, partition, processor, self._loop, threads, batch, remember=remember)
         if order.parallel > 1:
-            return SyncLanes(topic, partition, processor, self._executor, order)
-        return SyncPartition(topic, partition, processor, self._executor, batch, remember=remember)
+            return SyncLanes(topic, partition, processor, threads, order)
+        return SyncPartition(topic, partition, processor, threads, batch, remember=remember)
 
     # ------------------------------------------------------------------ callbacks, inside poll() and close()
 

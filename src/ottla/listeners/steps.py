@@ -10,6 +10,8 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Generator
+from concurrent.futures import Executor
+from contextvars import copy_context
 from typing import Any
 
 from ottla.errors import HandlerError
@@ -71,8 +73,9 @@ def walk(way: Way, stopping: threading.Event) -> bool:
         return True
 
 
-async def walk_async(way: Way, stopping: asyncio.Event) -> bool:
-    """Walks a way on the event loop; what would block it goes to a thread. False if it was given up."""
+async def walk_async(way: Way, stopping: asyncio.Event, threads: Executor) -> bool:
+    """Walks a way on the event loop; what would block it goes to a thread, and not to one of the loop's own, which
+    others wait for. False if it was given up."""
     try:
         step = next(way)
         while True:
@@ -94,7 +97,12 @@ async def walk_async(way: Way, stopping: asyncio.Event) -> bool:
                 if step.is_async:
                     result = await collect_async(step.function(*step.arguments))
                 else:
-                    result = await asyncio.to_thread(_called, step)
+                    try:
+                        future = threads.submit(copy_context().run, _called, step)
+                    except RuntimeError:  # The service has been stopped: no thread takes anything more.
+                        way.close()
+                        return False
+                    result = await asyncio.wrap_future(future)
             except Exception as error:
                 step = way.throw(error)
             except asyncio.CancelledError as error:

@@ -204,6 +204,8 @@ class StreamsSettings(Section, frozen=True, kw_only=True):
         rocksdb_cache_bytes: Memory for blocks and write buffers of all stores on disk together.
         advertised: `host:port` under which other instances reach this one's HTTP port for queries; None: `http.host`
             and the port that is served.
+        query_token: Whoever asks for state over HTTP must send it (`Authorization: Bearer TOKEN`); instances and
+            `ottla state` do. None: only this machine is answered.
     """
 
     guarantee: Literal["exactly_once", "at_least_once"] = "at_least_once"
@@ -222,6 +224,7 @@ class StreamsSettings(Section, frozen=True, kw_only=True):
     store_cache_bytes: Count = 4 << 20
     rocksdb_cache_bytes: Count = 64 << 20
     advertised: str | None = None
+    query_token: str | None = None
 
 
 class LoggingSettings(Section, frozen=True, kw_only=True):
