@@ -6,6 +6,7 @@ import copy
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,16 @@ def test_what_a_run_left_behind_balances(databases: Databases, said: Said) -> No
     assert books.discrepancies == []
     assert books.balanced
     assert sum(books.outcomes.values()) == len(said.of(events.OrderCreated)) > 300
+
+
+def test_a_total_that_the_streams_added_up_wrongly_is_found(finished_demo: FinishedDemo, said: Said) -> None:
+    ledgers = read_ledgers({name: f"sqlite:///{finished_demo.data}/db/{name}.db" for name in SERVICES})
+    totals = dict(ledgers.orders.totals)
+    assert audit(said, ledgers, totals=totals).balanced
+    customer, (orders, total) = totals.popitem()
+    expect_complaint(audit(said, ledgers, totals=totals), "not among totals told by the streams", customer)
+    wrong = {**totals, customer: (orders, total + Decimal("0.01"))}
+    expect_complaint(audit(said, ledgers, totals=wrong), "not among totals told by the streams", customer)
 
 
 def test_a_lost_effect_is_found(databases: Databases, said: Said) -> None:

@@ -74,13 +74,14 @@ def test_a_shop_on_topics_of_another_shop_is_refused(own_broker: Broker, tmp_pat
         assert demo.finish()[0] == 0
 
 
-def test_a_second_run_continues_on_the_same_data(tmp_path: Path) -> None:
-    with RunningDemo(tmp_path, "--exit", "--limit", "40") as demo:
+def test_a_second_run_continues_on_the_same_data_and_so_do_the_streams(tmp_path: Path) -> None:
+    with RunningDemo(tmp_path, "--exit", "--streams", "--limit", "40") as demo:
         status, first = demo.finish()
         assert status == 0, first
-    with RunningDemo(tmp_path, "--exit", "--limit", "60") as demo:
+    with RunningDemo(tmp_path, "--exit", "--streams", "--limit", "60") as demo:
         status, second = demo.finish()
         assert status == 0, second
+    assert any(compared.startswith("totals told by the streams: ") for compared in second["compared"]), second
     assert second["invoices"]["known"] == first["invoices"]["accepted"] > 0
     assert second["invoices"]["accepted"] > 0
     assert second["orders"]["accepted"] == first["orders"]["accepted"] + second["throughput"]["orders"]

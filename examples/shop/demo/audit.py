@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from ottla import event_type
 from shop import events
@@ -89,6 +90,7 @@ def audit(
     invoices: Iterable[str] = (),
     answers: Mapping[int, Answer] | None = None,
     settled: bool = True,
+    totals: Mapping[str, tuple[int, Decimal]] | None = None,
 ) -> Books:
     """Compares everything with everything.
 
@@ -98,6 +100,7 @@ def audit(
         invoices: The invoice numbers of this run's file, read anew, in their order.
         answers: What the shop answered, by the invoice's place in the file.
         settled: Whether all must agree, or work may be in flight.
+        totals: What the streams told of each customer: orders, and their sum; None where they do not run.
     """
     work = _Audit(said, ledgers, Books(settled))
     work.invoices(list(invoices), answers or {})
@@ -108,6 +111,8 @@ def audit(
     work.stock()
     work.read_model()
     work.outcomes()
+    if totals is not None:
+        work.streams(totals)
     work.strangers()
     records = sum(map(len, said.events.values())) + said.copies + len(said.strangers)
     work.books.sources = f"5 databases with {records:,} records in {len(CLASSES)} kinds of events in the topics"
@@ -327,6 +332,13 @@ class _Audit:
             if isinstance(event.event, OrderCancelled) and event.event.whole:
                 stands[event.order_id] = "cancelled"
         return stands
+
+    def streams(self, totals: Mapping[str, tuple[int, Decimal]]) -> None:
+        """What the streams have added up is what the orders database holds, to the cent."""
+        self.group = "totals of customers / orders database"
+        told = {(customer, orders, total.normalize()) for customer, (orders, total) in totals.items()}
+        booked = {(who, orders, total.normalize()) for who, (orders, total) in self.ledgers.orders.totals.items()}
+        self.compare("totals told by the streams", told, "customers with these totals in the orders database", booked)
 
     def outcomes(self) -> None:
         """Accepted orders are all somewhere, and each in one place only."""

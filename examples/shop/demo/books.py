@@ -34,9 +34,15 @@ def close_books(pipeline: Pipeline, orders: Path, read: int, answers: Mapping[in
     try:
         # First what was done, then what was said: while the shop still runs, an event comes before its effect.
         ledgers = read_ledgers({name: service.database_url for name, service in pipeline.services.items()})
-        said = read_said(KafkaSettings(bootstrap_servers=pipeline.bootstrap_servers), Deserializer(registry))
+        kafka, deserializer = KafkaSettings(bootstrap_servers=pipeline.bootstrap_servers), Deserializer(registry)
+        said = read_said(kafka, deserializer)
+        totals = None
+        if settled and "streams" in pipeline.services:
+            from shop.demo.streamed import read_customer_totals
+
+            totals = read_customer_totals(kafka, deserializer, len(ledgers.orders.progress))
         numbers = (invoice.invoice_no for invoice in islice(read_invoices(orders), read))
-        return audit(said, ledgers, invoices=numbers, answers=answers, settled=settled)
+        return audit(said, ledgers, invoices=numbers, answers=answers, settled=settled, totals=totals)
     finally:
         registry.close()
 

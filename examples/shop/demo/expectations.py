@@ -30,3 +30,7 @@ ANSWERS: Mapping[str, tuple[type[ShopEvent], ...]] = {
 LISTENS: Mapping[str, frozenset[str]] = {
     service: frozenset(event_type(cls).topic for cls in classes) for service, classes in HANDLES.items()
 }
+# Of the streams, what they read; what becomes of it is for the books to compare.
+STREAMED: Mapping[str, frozenset[str]] = {
+    "streams": frozenset(event_type(cls).topic for cls in (events.OrderCreated, events.PaymentAuthorized))
+}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from types import TracebackType
 from typing import Any
 
@@ -43,12 +44,14 @@ class Handled:
 
 @dataclass
 class OrdersLedger:
-    """Commands by class name of their event: event id to (order id, invoice number); and the read model."""
+    """Commands by class name of their event: event id to (order id, invoice number); and the read model: its history,
+    how each order stands, and each customer's number of orders and their sum."""
 
     handled: Handled = field(default_factory=Handled)
     commands: dict[str, dict[str, tuple[str, str | None]]] = field(default_factory=lambda: defaultdict(dict))
     history: set[str] = field(default_factory=set)
     progress: dict[str, str] = field(default_factory=dict)
+    totals: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
 
     @property
     def invoices(self) -> set[str]:
@@ -161,9 +164,13 @@ def _read_orders(ledgers: Ledgers, book: Book) -> None:
     for command_id, kind, order_id, invoice_no in book.rows(tables.commands, query):
         orders.commands[kind][orders_domain.event_id_of(command_id)] = order_id, invoice_no
     orders.history = {event_id for (event_id,) in book.rows(tables.history, select(tables.history.c.event_id))}
-    query = select(tables.orders.c.order_id, tables.orders.c.progress)
-    for order_id, progress in book.rows(tables.orders, query):
+    shown = tables.orders.c
+    query = select(shown.order_id, shown.progress, shown.customer_id, shown.total)
+    for order_id, progress, customer_id, total in book.rows(tables.orders, query):
         orders.progress[order_id] = orders_domain.Progress(progress).name
+        if customer_id is not None:
+            count, so_far = orders.totals.get(customer_id, (0, Decimal(0)))
+            orders.totals[customer_id] = count + 1, so_far + total
 
 
 def _read_inventory(ledgers: Ledgers, book: Book) -> None:

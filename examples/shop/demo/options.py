@@ -21,6 +21,7 @@ class Options:
         exit: End when every order has reached its end.
         data: Folder of topics, databases and logs.
         bootstrap_servers: An existing Kafka instead of the embedded broker.
+        streams: Run the shop's streams too.
         json: The summary as JSON on stdout, everything else on stderr.
         ports: Where to listen.
     """
@@ -31,5 +32,6 @@ class Options:
     exit: bool = False
     data: Path = Path(".ottla")
     bootstrap_servers: str | None = None
+    streams: bool = False
     json: bool = False
     ports: Ports = field(default_factory=Ports)

@@ -1,4 +1,5 @@
-"""The processes of the demo: broker, schema registry and the five services, all started at once.
+"""The processes of the demo: broker, schema registry, the five services and, if asked for, the shop's streams, all
+started at once.
 
 Nobody waits for anybody here: a service waits for broker and registry by itself, and takes orders as soon as it can.
 """
@@ -21,6 +22,7 @@ SERVICES: Mapping[str, str] = {
     "shipping": "shop.shipping.service:app",
     "notifications": "shop.notifications.service:app",
 }
+STREAMS = {"streams": "shop.streams.service:app"}
 HOST = "127.0.0.1"
 
 
@@ -55,27 +57,36 @@ class Pipeline:
             one stopped.
         ports: Where to listen.
         bootstrap_servers: A Kafka to use instead of the embedded broker, or None.
+        streams: Whether the shop's streams run too.
 
     Raises:
         PortInUse: A port is taken; names the option that changes it.
     """
 
-    def __init__(self, data: Path, ports: Ports | None = None, bootstrap_servers: str | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        ports: Ports | None = None,
+        bootstrap_servers: str | None = None,
+        *,
+        streams: bool = False,
+    ) -> None:
         ports = ports or Ports()
         self.data = data.resolve()
         self.logs = self.data / "logs"
         self.embedded = bootstrap_servers is None
-        spare = iter(free_ports(2 + len(SERVICES), HOST))
+        services = {**SERVICES, **(STREAMS if streams else {})}
+        spare = iter(free_ports(2 + len(services), HOST))
         self.broker_port = ports.broker or next(spare)
         self.registry_port = ports.registry or next(spare)
         first = ports.http
-        service_ports = {name: first + n if first else next(spare) for n, name in enumerate(SERVICES)}
+        service_ports = {name: first + n if first else next(spare) for n, name in enumerate(services)}
         self._ensure_ports_free(service_ports)
         self.bootstrap_servers = bootstrap_servers or f"{HOST}:{self.broker_port}"
         self.registry_url = f"http://{HOST}:{self.registry_port}"
         self.services = {
             name: Service(name, run, service_ports[name], f"sqlite:///{self.data / 'db' / name}.db")
-            for name, run in SERVICES.items()
+            for name, run in services.items()
         }
         self.supervisor = Supervisor(self.logs)
 
@@ -86,7 +97,7 @@ class Pipeline:
         for number, (name, port) in enumerate(service_ports.items()):
             setting = "--http-port"
             if number:
-                setting += f" (the services take that port and the {len(SERVICES) - 1} after it)"
+                setting += f" (the services take that port and the {len(service_ports) - 1} after it)"
             ensure_port_free(f"the {name} service", HOST, port, setting)
 
     def start(self) -> None:
@@ -136,6 +147,7 @@ class Pipeline:
                 "OTTLA_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap_servers,
                 "OTTLA_REGISTRY__URL": self.registry_url,
                 "OTTLA_DATABASE__URL": service.database_url,
+                "OTTLA_STREAMS__STATE_DIR": str(self.data / "streams"),
                 "OTTLA_HTTP__HOST": HOST,
                 "OTTLA_HTTP__PORT": str(service.port),
             },
@@ -151,7 +163,7 @@ class Pipeline:
         return self.supervisor.crashes
 
     def stop_services(self, deadline_s: float) -> list[str]:
-        """Ends the five services. Gives the names of those that had to be killed."""
+        """Ends the services. Gives the names of those that had to be killed."""
         started = {child.name for child in self.supervisor.children}
         return self.supervisor.stop(*(started & self.services.keys()), deadline_s=deadline_s)
 

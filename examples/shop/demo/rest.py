@@ -23,8 +23,9 @@ class RestWatcher(threading.Thread):
         trouble: Why the last question had no answer.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self, bootstrap_servers: str, listens: Mapping[str, frozenset[str]] = LISTENS) -> None:
         super().__init__(name="rest", daemon=True)
+        self._listens = listens
         self._kafka = KafkaSettings(bootstrap_servers=bootstrap_servers)
         self._begun = threading.Event()
         self._stopping = threading.Event()
@@ -46,7 +47,7 @@ class RestWatcher(threading.Thread):
         quiet: Quiet | None = None
         while not self._stopping.wait(_EVERY_S if quiet else 0):
             try:
-                quiet = quiet or Quiet(self._kafka, LISTENS)
+                quiet = quiet or Quiet(self._kafka, self._listens)
                 self._look(quiet)
                 self.trouble = None
             except OttlaError as error:

@@ -39,7 +39,7 @@ def run(options: Options) -> int:
     logging.getLogger("ottla.kafka.client").setLevel(logging.CRITICAL)
     try:
         next(read_invoices(options.orders), None)
-        pipeline = Pipeline(options.data, options.ports, options.bootstrap_servers)
+        pipeline = Pipeline(options.data, options.ports, options.bootstrap_servers, streams=options.streams)
         orders_database_url = pipeline.services["orders"].database_url
         refuse_a_strange_shop(pipeline.data, options.bootstrap_servers, orders_database_url)
         remember_the_shop(pipeline.data, options.bootstrap_servers)
@@ -53,7 +53,8 @@ def _run(options: Options, pipeline: Pipeline, began: float) -> int:
     with _interruptible() as interrupted:
         try:
             what = f"Kafka at {pipeline.bootstrap_servers}" if options.bootstrap_servers else "a broker"
-            print(f"Starting the shop: {what}, a schema registry and five services ...", file=out, flush=True)
+            services = "five services and its streams" if options.streams else "five services"
+            print(f"Starting the shop: {what}, a schema registry, {services} ...", file=out, flush=True)
             pipeline.start()
             from shop.demo.session import Session
 

@@ -17,6 +17,7 @@ from ottla import Settings
 from ottla.errors import OttlaError, ProcessExited
 from shop.demo.audit import Books
 from shop.demo.books import Closing
+from shop.demo.expectations import LISTENS, STREAMED
 from shop.demo.loader import Loader
 from shop.demo.memory import Memory, memory_of
 from shop.demo.options import Options
@@ -59,7 +60,8 @@ class Session:
         self.loader = Loader(HOST, orders.port, rate=options.rate, known=self.read_model.invoices())
         self.watch = Watch(self.pipeline)
         self.watcher = Watcher(self.watch)
-        self.rest = RestWatcher(self.pipeline.bootstrap_servers)
+        listens = {**LISTENS, **(STREAMED if options.streams else {})}
+        self.rest = RestWatcher(self.pipeline.bootstrap_servers, listens)
         self.crashes: list[tuple[float, str]] = []
         self.restarts: Counter[str] = Counter()
         self.first_shipped_s: float | None = None

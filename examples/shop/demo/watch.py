@@ -76,7 +76,10 @@ class Watch:
             return ServiceSample(service.name, service.url, "starting")
         status, content = health
         metrics = read_metrics(client.text("/metrics") or "")
-        handled = int(metrics.get("ottla_records_handled_total", 0))
+        # A stream application processes where services handle.
+        handled = int(
+            metrics.get("ottla_records_handled_total", metrics.get("ottla_streams_records_processed_total", 0))
+        )
         now = time.monotonic()
         then, handled_then = self._before.get(service.name, (now, handled))
         self._before[service.name] = (now, handled)
@@ -91,7 +94,7 @@ class Watch:
             int(metrics.get("ottla_records_failed_total", 0)),
             int(metrics.get("ottla_records_retried_total", 0)),
             int(metrics.get("ottla_records_dead_lettered_total", 0)),
-            int(metrics.get("ottla_consumer_lag", 0)),
+            int(metrics.get("ottla_consumer_lag", metrics.get("ottla_streams_lag", 0))),
         )
 
 

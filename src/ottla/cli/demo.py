@@ -51,6 +51,9 @@ def demo(
             show_default="an embedded broker",
         ),
     ] = None,
+    streams: Annotated[
+        bool, typer.Option("--streams", help="Run the shop's streams too: totals, revenue, fraud hints, settlements.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON on stdout, all else on stderr.")
     ] = False,
@@ -61,7 +64,7 @@ def demo(
         int, typer.Option(min=0, max=65535, help="Port of the schema registry; 0 picks a free one.")
     ] = 8081,
     http_port: Annotated[
-        int, typer.Option(min=0, max=65531, help="Port of orders; the other services take the next four. 0: free ones.")
+        int, typer.Option(min=0, max=65530, help="Port of orders; the other services take the next ones. 0: free ones.")
     ] = 8000,
 ) -> None:
     """Run the example shop: five services, a schema registry and an embedded broker, on real orders.
@@ -83,6 +86,7 @@ def demo(
             exit=exit_,
             data=data,
             bootstrap_servers=bootstrap_servers,
+            streams=streams,
             json=as_json,
             ports=Ports(broker=broker_port, registry=registry_port, http=http_port),
         )
