@@ -9,8 +9,11 @@ import resource
 import selectors
 import socket
 import struct
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +21,9 @@ from ottla.broker import server
 from ottla.broker.log import durable
 from tests.broker.batches import batch
 from tests.broker.running import RunningBroker
+from tests.contracts.asking import Asking
+from tests.contracts.raw_log import committed_values
+from tests.contracts.transactor import Transactor, committed
 
 F_FULLFSYNC = 51
 
@@ -81,6 +87,63 @@ def test_chunks_are_written_one_after_another_also_without_pwritev(
         assert file.read() == b"\0\0abcde"
 
 
+@pytest.fixture
+def macos(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The broker takes macOS's ways, with none of the calls that only Linux has; gives what was synced fully (inodes).
+
+    The kernel here knows no F_FULLFSYNC and says EINVAL, as network drives do there: then fsync has to do.
+    """
+    asked: list[int] = []
+    real = fcntl.fcntl
+
+    def asking(fd: int, command: int, *more: int) -> int:
+        if command == F_FULLFSYNC:
+            asked.append(os.fstat(fd).st_ino)
+        return real(fd, command, *more)
+
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", F_FULLFSYNC, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", asking)
+    for name in ("fdatasync", "pwritev", "posix_fallocate", "posix_fadvise", "sendfile", "splice", "copy_file_range"):
+        monkeypatch.delattr(os, name, raising=False)
+    durable._system_call.cache_clear()
+    yield asked
+    durable._system_call.cache_clear()
+
+
+def test_the_calls_that_only_linux_has_are_left_out_elsewhere(macos: list[int], tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with path.open("wb", buffering=0) as file:
+        file.write(b"x" * 5000)
+        durable.reserve(file.fileno(), 5000, 10 << 20)
+        durable.start_writing(file.fileno(), 0, 5000)
+    assert durable._system_call("fallocate") is None
+    assert durable._system_call("sync_file_range") is None
+    assert path.stat().st_blocks * 512 < 1 << 20, "no space is put by"
+
+
+def test_everything_is_kept_with_macos_calls_alone(macos: list[int], tmp_path: Path) -> None:
+    """Large batches, offsets and a transaction, acknowledged, are there after a restart; each log was synced fully."""
+    values = [os.urandom(600_000), os.urandom(600_000), b"small"]
+    with RunningBroker(tmp_path) as running, closing(running.connect()) as client:
+        client.create("t")
+        for value in values:
+            assert client.produce("t", batch([value]))["error_code"] == 0
+        with Asking(address_of(running)) as asking:
+            one = Transactor(asking, "x").begin()
+            assert one.add("t", 0) == [0]
+            assert one.produce("t", [b"decided"])[0] == 0
+            assert one.add_offsets("g") == 0
+            assert one.commit_offset("g", "t", 7) == 0
+            one.finish(commit=True)
+    log = next(tmp_path.rglob("00000000000000000000.log"))
+    journals = [tmp_path / f"{name}.journal" for name in ("catalog", "groups", "transactions")]
+    assert {path.stat().st_ino for path in (log, *journals)} <= set(macos)
+    with RunningBroker(tmp_path) as running, Asking(address_of(running)) as asking:
+        assert committed_values(asking, "t", 0) == [*values, b"decided"]
+        assert committed(asking, "g", "t") == (0, 7)
+
+
 @pytest.mark.parametrize("most", [1 << 20, 10_240, 256])
 def test_as_many_files_as_the_system_grants_are_asked_for(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """macOS calls its hard limit infinite, and refuses more than kern.maxfilesperproc."""
@@ -96,6 +159,15 @@ def test_as_many_files_as_the_system_grants_are_asked_for(monkeypatch: pytest.Mo
     monkeypatch.setattr(server.FILES, "limit", server.FILES.limit)
     server._raise_file_limit()
     assert granted[-1] == {1 << 20: 65_536, 10_240: 10_240, 256: 256}[most]
+
+
+@dataclass
+class Address:
+    bootstrap_servers: str
+
+
+def address_of(running: RunningBroker) -> Any:
+    return Address(f"127.0.0.1:{running.server.port}")
 
 
 class SplitSelector(selectors.PollSelector):
