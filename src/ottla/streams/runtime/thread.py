@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -262,19 +263,8 @@ class StreamThread:
         first = self._fetcher.poll(self._patience())
         if first is None:
             return
-        runs: dict[Place, list[Any]] = {}
-        ended: set[Place] = set()
-        for message in (first, *self._fetcher.consume(self._settings.batch_records - 1, 0)):
-            place = message.topic(), message.partition()
-            error = message.error()
-            if error is None:
-                runs.setdefault(place, []).append(message)
-                ended.discard(place)
-            elif error.code() == PARTITION_EOF:
-                self.ends[place] = message.offset()
-                ended.add(place)
-            else:
-                self._faulty(place, error)
+        fetched = [first, *self._fetcher.consume(self._settings.batch_records - 1, 0)]
+        runs, ended = self._sorted(fetched)
         for place, messages in runs.items():
             owner = self._owners.get(place)
             if owner is None:
@@ -288,6 +278,28 @@ class StreamThread:
             # Said once, and often in one breath with the last records: it holds behind them.
             if (owner := self._owners.get(place)) is not None:
                 owner.queues.by_place[place].at_end = True
+
+    def _sorted(self, fetched: list[Any]) -> tuple[dict[Place, list[Any]], set[Place]]:
+        """Records by the partition they are of, and the partitions whose ends are behind them."""
+        runs: dict[Place, list[Any]] = defaultdict(list)
+        ended: set[Place] = set()
+        kind: Any = type(fetched[0])
+        errors = list(map(kind.error, fetched))
+        places = zip(map(kind.topic, fetched), map(kind.partition, fetched), strict=True)
+        if not any(errors):  # a KafkaError cannot be compared with None
+            for place, message in zip(places, fetched, strict=True):
+                runs[place].append(message)
+            return runs, ended
+        for place, message, error in zip(places, fetched, errors, strict=True):
+            if error is None:
+                runs[place].append(message)
+                ended.discard(place)
+            elif error.code() == PARTITION_EOF:
+                self.ends[place] = message.offset()
+                ended.add(place)
+            else:
+                self._faulty(place, error)
+        return runs, ended
 
     def _patience(self) -> float:
         """How long to wait for records: not at all where there is something to do."""
