@@ -81,7 +81,7 @@ def test_a_second_run_continues_on_the_same_data_and_so_do_the_streams(tmp_path:
     with RunningDemo(tmp_path, "--exit", "--streams", "--limit", "60") as demo:
         status, second = demo.finish()
         assert status == 0, second
-    assert any(compared.startswith("totals told by the streams: ") for compared in second["compared"]), second
+    assert any(compared.startswith("totals told by the streams: ") for compared in second["books"]["compared"]), second
     assert second["invoices"]["known"] == first["invoices"]["accepted"] > 0
     assert second["invoices"]["accepted"] > 0
     assert second["orders"]["accepted"] == first["orders"]["accepted"] + second["throughput"]["orders"]
