@@ -73,6 +73,34 @@ def test_every_message_reads_back_as_written(api: Api, version: int) -> None:
         assert_holds(read, written)
 
 
+def test_a_table_becomes_a_function_with_its_first_use_and_only_once() -> None:
+    table = "a int32 0+\nb string 0+"
+    built = reader.cache_info().misses
+    read = reader(table, 0, False)
+    assert reader(table, 0, False) is read
+    assert reader.cache_info().misses == built + 1
+
+
+@pytest.mark.parametrize("key", [0, 1])
+def test_records_are_passed_on_as_they_lie_in_the_message(key: int) -> None:
+    """Neither copied nor looked into: of a request they are a view, of a reply the very object."""
+    records = bytes(1000)
+    if key == 0:
+        part = {"index": 0, "records": records}
+        body = {"acks": -1, "timeout_ms": 1, "topic_data": [{"name": "t", "partition_data": [part]}]}
+        api = HANDLERS[0][0]
+        message = memoryview(encode(api.request, 9, True, body))
+        read, _ = reader(api.request, 9, True)(message, 0)
+        found = read["topic_data"][0]["partition_data"][0]["records"]
+        assert isinstance(found, memoryview)
+        assert found.obj is message.obj
+    else:
+        chunks: list[bytes | bytearray | memoryview] = []
+        answer = {"responses": [{"topic": "t", "partitions": [{"partition_index": 0, "records": records}]}]}
+        writer(HANDLERS[1][0].response, 11, False)(answer, chunks)
+        assert any(chunk is records for chunk in chunks)
+
+
 @pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
 def test_left_out_keys_are_written_as_their_defaults(api: Api) -> None:
     version = api.versions[1]

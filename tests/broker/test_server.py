@@ -219,6 +219,22 @@ def test_topics_their_ids_settings_and_start_survive_a_restart(tmp_path: Path) -
     assert len(list((tmp_path / "logs").iterdir())) == 1, "only one topic has records, and what was deleted is gone"
 
 
+@pytest.mark.parametrize(
+    ("broker_does", "client_wants", "error"), [(True, True, 0), (True, False, 3), (False, True, 3)]
+)
+def test_an_unknown_topic_is_made_if_the_broker_does_that_and_the_client_wants_it(
+    tmp_path: Path, broker_does: bool, client_wants: bool, error: int
+) -> None:
+    with RunningBroker(tmp_path / "data", auto_create_topics=broker_does, partitions=3) as running:
+        client = running.connect()
+        answer = client.ask("Metadata", 9, topics=[{"name": "new"}], allow_auto_topic_creation=client_wants)
+        assert answer["topics"][0]["error_code"] == error
+        assert len(answer["topics"][0]["partitions"]) == (0 if error else 3)
+        listed = [topic["name"] for topic in client.ask("Metadata", 9, topics=None)["topics"]]
+        assert listed == ([] if error else ["new"])
+        client.close()
+
+
 def test_a_topic_made_again_under_its_name_is_another(client: Client) -> None:
     before = client.ask("Metadata", 12, topics=None)["topics"][0]["topic_id"]
     client.produce("t", batch([b"old"]))
