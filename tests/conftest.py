@@ -58,13 +58,12 @@ def _count_for(request: pytest.FixtureRequest, server: str) -> None:
     request.node.user_properties.append((USED, server))
 
 
-def _embedded_broker(**options: int) -> EmbeddedBroker:
+def _embedded_broker() -> EmbeddedBroker:
     return EmbeddedBroker(
         options={
             "auto_create_topics": False,
             "group_consumer_heartbeat_interval_ms": 200,
             "group_consumer_min_session_timeout_ms": 1_000,
-            **options,
         }
     )
 
@@ -117,14 +116,11 @@ def _broker_name(kind: str) -> str:
 
 @pytest.fixture(scope="session")
 def killable_server(request: pytest.FixtureRequest, broker_kind: str) -> Iterator[Broker]:
-    """What `killable_broker` gives, for fixtures that outlive a test. Its groups may give a silent member up after a
-    second, sooner than Kafka's default lets them: where members are killed, that is what a test waits for."""
+    """What `killable_broker` gives, for fixtures that outlive a test. Nobody has started it again after a kill."""
 
     def make() -> Broker:
-        if broker_kind == "embedded":
-            return _embedded_broker(group_min_session_timeout_ms=1_000)
         # A controller that lives on: without, Kafka itself forgets how transactions ended (`KafkaController`).
-        return RealKafka(properties={"group.min.session.timeout.ms": "1000"}, controller_apart=True)
+        return _embedded_broker() if broker_kind == "embedded" else RealKafka(controller_apart=True)
 
     server = _start(request.config, make)
     yield server

@@ -22,7 +22,8 @@ inbox = Inbox(metadata)
 def open_engine(url: str) -> Engine:
     """SQLite waits for another writer for a moment only: where the database is away, the handler is told."""
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 2})
+        # Nine cells' services share one server, and its hundred connections.
+        return create_engine(url, pool_pre_ping=True, pool_size=4, max_overflow=0, connect_args={"connect_timeout": 2})
     engine = create_engine(url, connect_args={"timeout": 20})
 
     def set_up(connection: object, _record: object) -> None:

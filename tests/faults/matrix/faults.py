@@ -1,30 +1,33 @@
-"""What goes wrong, once per round. Each function returns when whatever it broke is there again."""
+"""What goes wrong, once per round, for all cells of a stage. Each function returns when it is mended."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from tests.faults.matrix.stage import PATIENCE_S, Stage
+from tests.faults.matrix.cell import Cell
+from tests.faults.matrix.progress import PATIENCE_S
+from tests.faults.matrix.service import SLOW_S
+from tests.faults.matrix.stage import Stage
 
 Fault = Callable[[Stage], None]
 
 
 def service_is_killed(stage: Stage) -> None:
-    stage.services.kill()
-    stage.services.start()
+    stage.kill_members()
+    stage.start_members()
 
 
 def service_is_restarted(stage: Stage) -> None:
-    stage.services.stop()
-    stage.services.start()
+    stage.stop_members()
+    stage.start_members()
 
 
 def members_come_and_go(stage: Stage) -> None:
-    stage.services.start()
-    stage.services.start()
-    stage.services.stop()
-    stage.services.stop()
+    stage.start_members()
+    stage.start_members()
+    stage.stop_members()
+    stage.stop_members()
 
 
 def broker_is_killed(stage: Stage) -> None:
@@ -40,19 +43,23 @@ def connections_are_cut(stage: Stage) -> None:
 
 def handler_is_slow(stage: Stage) -> None:
     """For longer than max.poll.interval. The others go on meanwhile; so does the group, if it is not told."""
-    stage.slow.touch()
     deadline = time.monotonic() + PATIENCE_S
-    while stage.slow.exists():
-        assert time.monotonic() < deadline, "no handler was slow"
-        time.sleep(0.02)
-    time.sleep(8)  # until it is over
+
+    def wait_until_taken(cell: Cell) -> None:
+        while cell.slow.exists():
+            assert time.monotonic() < deadline, "no handler was slow"
+            time.sleep(0.02)
+
+    stage.each(lambda cell: cell.slow.touch())
+    stage.each(wait_until_taken)
+    time.sleep(SLOW_S + 0.5)  # until it is over
 
 
 def registry_is_away(stage: Stage) -> None:
     """While a service starts, which knows no schema yet."""
     stage.registry.kill()
-    stage.services.kill()
-    stage.services.start()
+    stage.kill_members()
+    stage.start_members()
     time.sleep(1)  # for an outage, not a blink
     stage.registry.start()
 
@@ -63,13 +70,5 @@ def database_is_away(stage: Stage) -> None:
     stage.database.start()
 
 
-FAULTS: list[Fault] = [
-    service_is_killed,
-    service_is_restarted,
-    members_come_and_go,
-    broker_is_killed,
-    connections_are_cut,
-    handler_is_slow,
-    registry_is_away,
-    database_is_away,
-]
+OF_SERVICES: list[Fault] = [service_is_killed, service_is_restarted, members_come_and_go, handler_is_slow]
+OF_SURROUNDINGS: list[Fault] = [broker_is_killed, connections_are_cut, registry_is_away, database_is_away]

@@ -11,11 +11,19 @@ FILE = Path(__file__).with_name("results.json")
 
 
 def keep(cell: str, broker: str, figures: dict[str, Any]) -> None:
-    """Puts a cell's figures in the place of those it had. Several processes may."""
+    """Adds a run's figures to those that its cell has; delete the file to begin anew. Several processes may."""
     with FILE.open("a+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         kept = json.loads(file.read() or "{}")
-        kept.setdefault(cell, {})[broker] = figures
+        brokers = kept.setdefault(cell, {})
+        brokers[broker] = _sum(brokers.get(broker, {}), figures)
         file.truncate(0)
         file.write(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+
+
+def _sum(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _sum(one.get(name, {}), figure) if isinstance(figure, dict) else one.get(name, 0) + figure
+        for name, figure in other.items()
+    }

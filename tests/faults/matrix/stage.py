@@ -1,133 +1,165 @@
-"""What a cell of the matrix is made of: numbers that go in, services, and all that a fault may break."""
+"""Where a fault is played: a broker, a registry, a database, and cells that share them."""
 
 from __future__ import annotations
 
-import json
-import random
-import subprocess
-import sys
-import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from ottla import RegistryClient, Settings
+from ottla import KafkaSettings, RegistrySettings, Settings
+from ottla.kafka.admin import Admin
 from ottla.kafka.producer import Producer
-from ottla.serde import Serializer
 from ottla.testing import Broker, EmbeddedRegistry
-from tests.faults.matrix.service import Setup, events_of
+from tests.faults.matrix import effects
+from tests.faults.matrix.cell import Cell, Promise, Services
+from tests.faults.matrix.given import Given
+from tests.faults.matrix.nursery import Nursery
+from tests.faults.matrix.progress import PARTITIONS, PATIENCE_S, Progress
+from tests.faults.matrix.service import Setup
 from tests.servers.postgres import Postgres
-
-KEYS = 40
-PATIENCE_S = 120.0
-
-
-class Given:
-    """A source topic that is being written to, until `finish`."""
-
-    def __init__(self, settings: Settings, setup: Setup, pause_s: float) -> None:
-        self._kind: Any = events_of(setup.source, setup.sink)[0]
-        self._topic = setup.source
-        self._pause_s = pause_s
-        self._producer = Producer(settings.kafka)
-        self._serializer = Serializer(RegistryClient(settings.registry.url))
-        self.numbers: dict[str, list[int]] = defaultdict(list)
-        self._enough = threading.Event()
-        self._thread = threading.Thread(target=self._write, daemon=True)
-        # The first asks the registry; a fault may take that away.
-        self._serializer.encode(self._kind("", 0), self._topic)
-        self._thread.start()
-
-    @property
-    def count(self) -> int:
-        return sum(map(len, list(self.numbers.values())))
-
-    def finish(self) -> None:
-        self._enough.set()
-        self._thread.join(PATIENCE_S)
-        assert self._producer.close(PATIENCE_S) == 0, "not everything that was given was acknowledged"
-
-    def _write(self) -> None:
-        chance, number = random.Random(7), 0
-        while not self._enough.wait(self._pause_s):
-            for _ in range(5):
-                key = f"k-{chance.randrange(KEYS)}"
-                value = self._serializer.encode(self._kind(key, number), self._topic)
-                self._producer.send(self._topic, value, key=key.encode())
-                self.numbers[key].append(number)
-                number += 1
-
-
-class Services:
-    """Members of one group, each a process."""
-
-    def __init__(self, setup: Setup, folder: Path) -> None:
-        self._setup = setup
-        self._folder = folder
-        self._started = 0
-        self.running: list[subprocess.Popen[str]] = []
-
-    def start(self) -> None:
-        self._started += 1
-        log = (self._folder / f"service-{self._started}.log").open("w")
-        command = [sys.executable, "-m", "tests.faults.matrix.service", json.dumps(msgspec.to_builtins(self._setup))]
-        with log:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        self.running.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "started\n", (self._folder / f"service-{self._started}.log").read_text()
-
-    def kill(self) -> None:
-        self._end(self.running.pop(0), kill=True)
-
-    def stop(self) -> None:
-        process = self.running.pop(0)
-        process.terminate()
-        assert process.wait(30) == 0
-        self._end(process)
-
-    def close(self) -> None:
-        while self.running:
-            self.kill()
-
-    @staticmethod
-    def _end(process: subprocess.Popen[str], *, kill: bool = False) -> None:
-        if kill:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 class Stage:
-    """Everything a fault may break."""
+    """Everything that a fault may break. Its cells have nothing in common but that.
+
+    Args:
+        database: None: cells that need one have one of their own.
+        door: Whether services connect through the broker's door, where their connections can be cut.
+        folder: For logs and databases.
+    """
 
     def __init__(
         self,
         *,
         broker: Broker,
         registry: EmbeddedRegistry,
+        nursery: Nursery,
         database: Postgres | None,
-        services: Services,
-        given: Given,
-        slow: Path,
-        taken: Callable[[], int],
+        door: bool,
+        folder: Path,
     ) -> None:
-        self.broker, self.registry, self._database = broker, registry, database
-        self.services, self.given, self.slow, self.taken = services, given, slow, taken
+        self.broker, self.registry = broker, registry
+        self._nursery, self._database, self._door, self._folder = nursery, database, door, folder
+        self._name = uuid.uuid4().hex[:8]
+        self._settings = Settings(
+            kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers),
+            registry=RegistrySettings(url=registry.url),
+        )
+        self._began = time.monotonic()
+        self.cells: list[Cell] = []
 
     @property
     def database(self) -> Postgres:
-        assert self._database is not None, "the cell has a server of its own"
+        assert self._database is not None, "the cells have databases of their own"
         return self._database
 
-    def go_on(self, more: int = 100) -> None:
-        """Waits until so many further results are there: the service works (again)."""
-        target, deadline = self.taken() + more, time.monotonic() + PATIENCE_S
-        while self.taken() < target:
-            assert time.monotonic() < deadline, f"nothing came out any more after {self.taken()} of {self.given.count}"
-            time.sleep(0.05)
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def open(self, promises: Iterable[Promise], members: int = 2) -> None:
+        """Starts everything and waits until it works."""
+        setups = {promise: self._setup(promise) for promise in promises}
+        topics = [topic for setup in setups.values() for topic in (setup.source, setup.sink)]
+        Admin(self._settings.kafka, timeout_s=PATIENCE_S).ensure_topics(dict.fromkeys(topics, PARTITIONS))
+        self._progress = Progress(self._settings.kafka, [setup.sink for setup in setups.values()])
+        self._producer = Producer(self._settings.kafka)
+        for promise, setup in setups.items():
+            if setup.database is not None:
+                effects.create(setup.database)
+            folder = self._folder / promise.name
+            folder.mkdir()
+            services = Services(setup, folder, self._nursery)
+            given = Given(self._settings, setup, self._producer, partial(self._progress.taken, setup.sink))
+            self.cells.append(Cell(promise, setup, self._settings, services, given))
+        for _ in range(members):
+            self.each(lambda cell: cell.services.begin())
+        self.each(lambda cell: cell.services.wait_until_started())
+        self.go_on()
+
+    def _setup(self, promise: Promise) -> Setup:
+        name = f"{promise.name.replace('_', '-')}-{self._name}"
+        return Setup(
+            name=name,
+            bootstrap_servers=self.broker.faults.bootstrap_servers if self._door else self.broker.bootstrap_servers,
+            registry_url=self.registry.url,
+            source=f"{name}.given",
+            sink=f"{name}.taken",
+            guarantee=promise.guarantee,
+            order=promise.order,
+            slow=str(self._folder / f"{promise.name}.slow"),
+            database=self._database_url(promise),
+            properties={"topic.metadata.refresh.interval.ms": 500},
+            flaw=promise.flaw,
+        )
+
+    def _database_url(self, promise: Promise) -> str | None:
+        if self._database is not None:
+            name = f"{promise.name.replace('-', '_')}_{self._name}"
+            self._database.sql(f"CREATE DATABASE {name}")
+            return self._database.url(name)
+        return f"sqlite:///{self._folder / promise.name}.db" if promise.guarantee == "inbox" else None
+
+    # ------------------------------------------------------------------ while it is played
+
+    def each(self, action: Callable[[Cell], Any]) -> None:
+        for cell in self.cells:
+            cell.attempt(action)
+
+    def burst(self) -> None:
+        """Gives each cell so much that what strikes next strikes in the middle of it."""
+        for cell in self.cells:
+            cell.given.burst()
+
+    def start_members(self, count: int = 1) -> None:
+        """One more, or more, in every cell."""
+        for _ in range(count):
+            self.each(lambda cell: cell.services.begin())
+        self.each(lambda cell: cell.services.wait_until_started())
+
+    def stop_members(self, count: int = 1) -> None:
+        """As an operator would."""
+        for _ in range(count):
+            self.each(lambda cell: cell.services.ask_to_stop())
+        self.each(lambda cell: cell.services.wait_until_stopped())
+
+    def kill_members(self) -> None:
+        self.each(lambda cell: cell.services.kill())
+
+    def go_on(self, more: int = 30) -> None:
+        """Waits until so many further results are there in each cell: the service works (again)."""
+        targets = {cell.setup.sink: self._progress.taken(cell.setup.sink) + more for cell in self.cells}
+        deadline = time.monotonic() + PATIENCE_S
+
+        def wait(cell: Cell) -> None:
+            sink = cell.setup.sink
+            while (taken := self._progress.taken(sink)) < targets[sink]:
+                assert time.monotonic() < deadline, f"nothing came out any more after {taken} of {cell.given.count}"
+                time.sleep(0.02)
+
+        self.each(wait)
+
+    def catch_up(self) -> None:
+        """Waits until each cell has committed everything that is given now: no partition stays behind."""
+        ends = {cell.setup.name: self._progress.ends(cell.setup.source) for cell in self.cells}
+        self.each(lambda cell: self._progress.wait_for(cell.setup.name, ends[cell.setup.name]))
+
+    def finish(self) -> None:
+        """No more is given; all that was is waited for, and what came out is read."""
+        for cell in self.cells:
+            cell.given.finish()
+        assert self._producer.close(PATIENCE_S) == 0, "not everything that was given was acknowledged"
+        self.each(lambda c: self._progress.wait_for_the_end(c.setup.name, c.setup.source, c.setup.sink))
+        for cell in self.cells:
+            cell.services.close()
+        self.each(lambda cell: cell.verify(self._progress))
+
+    def close(self) -> None:
+        for cell in self.cells:
+            cell.given.finish()
+            cell.services.close()
+        self._producer.close(0)
+        self._progress.close()

@@ -1,0 +1,120 @@
+"""How far services have come, as the topics and the groups' offsets say it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, cast
+
+from confluent_kafka import Consumer, IsolationLevel, TopicPartition
+from confluent_kafka import admin as untyped_admin
+
+from ottla import KafkaSettings, OttlaError
+from ottla.kafka.admin import Admin
+from ottla.kafka.tap import Tap
+
+rd = cast(Any, untyped_admin)  # the library's admin module exports its names without types
+
+PATIENCE_S = 120.0
+PARTITIONS = 3
+
+Place = tuple[str, int]
+
+
+class Progress:
+    """Counts what comes out, and asks what is committed. One for all cells of a stage.
+
+    Args:
+        settings: Where the broker is.
+        sinks: The topics whose committed records are counted. They must exist.
+    """
+
+    def __init__(self, settings: KafkaSettings, sinks: Iterable[str]) -> None:
+        self._taken: Counter[str] = Counter()
+        self._sinks = list(sinks)
+        self._admin = Admin(settings)
+        self._tap = Tap(settings)
+        self._client = rd.AdminClient({"bootstrap.servers": settings.bootstrap_servers, "log_level": 2})
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": settings.bootstrap_servers,
+                "group.id": "nobody",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "reconnect.backoff.max.ms": 1000,
+            }
+        )
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._count, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+        self._thread.join()
+        self._consumer.close()
+        self._tap.close()
+
+    def taken(self, sink: str) -> int:
+        """The committed records that were seen there so far."""
+        return self._taken[sink]
+
+    def _count(self) -> None:
+        self._consumer.assign([TopicPartition(sink, place, 0) for sink in self._sinks for place in range(PARTITIONS)])
+        while not self._closed.is_set():
+            for message in self._consumer.consume(1000, 0.1):
+                if message.error() is None:
+                    self._taken[message.topic() or ""] += 1
+
+    # ------------------------------------------------------------------ what is committed
+
+    def ends(self, topic: str) -> dict[Place, int]:
+        return self._admin.ends((topic, place) for place in range(PARTITIONS))
+
+    def wait_for(self, group: str, ends: dict[Place, int]) -> None:
+        """Waits until the group has committed so much."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            committed = self._committed(group)
+            if all(committed.get(place, 0) >= end for place, end in ends.items()):
+                return
+            assert time.monotonic() < deadline, f"the group stands at {committed}; {ends} was given"
+            time.sleep(0.1)
+
+    def wait_for_the_end(self, group: str, source: str, sink: str) -> None:
+        """Waits until the group has committed all that was given, and all that lay in retry topics."""
+        pause_s, deadline = 0.1, time.monotonic() + PATIENCE_S
+        while True:
+            committed = self._committed(group)
+            topics = self._admin.topics()
+            own = [name for name in topics if name == source or name.startswith(f"{source}-retry-")]
+            ends = self._admin.end_offsets(own)
+            late = {place: committed.get(place, 0) for place, end in ends.items() if committed.get(place, 0) < end}
+            # What a killed member left open holds readers of committed records up, until the broker has aborted it.
+            # The ends of what is written in transactions are markers and aborted records, which nobody commits.
+            if self._stable([sink, *own]) and not self._tap.read(late):
+                return
+            assert time.monotonic() < deadline, f"the group stands at {committed}, the ends are {ends}"
+            time.sleep(pause_s)
+            pause_s = min(0.5, pause_s * 1.5)
+
+    def _committed(self, group: str) -> dict[Place, int]:
+        try:
+            return self._admin.committed(group)
+        except OttlaError:
+            return {}  # a broker that has just started looks for its groups
+
+    def _stable(self, topics: list[str]) -> bool:
+        """Whether no transaction is open there."""
+        return self._ends(topics, IsolationLevel.READ_COMMITTED) == self._ends(topics, IsolationLevel.READ_UNCOMMITTED)
+
+    def _ends(self, topics: list[str], level: IsolationLevel) -> dict[Place, int]:
+        asked = {
+            TopicPartition(topic, place): rd.OffsetSpec.latest() for topic in topics for place in range(PARTITIONS)
+        }
+        answers = self._client.list_offsets(asked, isolation_level=level)
+        return {(place.topic, place.partition): answer.result().offset for place, answer in answers.items()}
+
+    def dead_letters(self, source: str) -> int:
+        return sum(self._admin.end_offsets([f"{source}-dlq"]).values())
