@@ -167,12 +167,14 @@ def _ask(places: list[str], path: str, asked: dict[str, Any]) -> Any:
     import httpx
 
     from ottla.errors import KafkaError
+    from ottla.streams.runtime.access import bearer
 
     wanted = {name: value for name, value in asked.items() if value is not None}
+    headers = bearer(settings_for(None).streams.query_token)
     refusal = ""
     for place in places:
         try:
-            reply = httpx.get(f"http://{place}{path}", params=wanted, timeout=15.0, trust_env=False)
+            reply = httpx.get(f"http://{place}{path}", params=wanted, headers=headers, timeout=15.0, trust_env=False)
         except httpx.HTTPError as error:
             refusal = f"{place} does not answer: {error}"
             continue

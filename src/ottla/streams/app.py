@@ -56,8 +56,8 @@ class StreamsApp:
         topology: What it does.
         settings: None reads them (arguments > environment > .env > ottla.toml > defaults) when first needed.
         errors: What to do with records that cannot be read, processed or written.
-        exactly_once: Whether results must be right whatever crashes, at the price of transactions; None leaves it to the
-            setting `streams.guarantee`.
+        exactly_once: Whether results must be right whatever crashes, at the price of transactions; None leaves it to
+            the setting `streams.guarantee`.
 
     Attributes:
         address: `host:port` of this process's HTTP port, where it has one; set by `ottla run`. `streams.advertised`
@@ -125,7 +125,9 @@ class StreamsApp:
     @cached_property
     def queries(self) -> Queries:
         """Asks the stores, here and on other instances."""
-        return Queries(self.topology, lambda: self._instance, lambda: self._codecs)
+        return Queries(
+            self.topology, lambda: self._instance, lambda: self._codecs, token=self.settings.streams.query_token
+        )
 
     # ------------------------------------------------------------------ running
 
@@ -136,7 +138,10 @@ class StreamsApp:
         The application also gets /health/live, /health/ready, /metrics, and /state/... for queries.
         """
         taken: list[Any] = web.router.routes if hasattr(web, "router") else []
-        pages = [*routes(self.health, self.metrics), *query_routes(lambda: self.queries)]
+        pages = [
+            *routes(self.health, self.metrics),
+            *query_routes(lambda: self.queries, lambda: self.settings.streams.query_token),
+        ]
         taken[:0] = pages
         try:
             async with self.running():

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import Request
 
 from ottla.errors import StateUnavailable, TopologyError
 from ottla.kafka.stream_producer import ExactlyOnceProducer
@@ -19,6 +20,7 @@ from ottla.processes.ports import free_ports
 from ottla.settings import StreamsSettings
 from ottla.streams import StreamsBuilder, session, tumbling
 from ottla.streams.app import StreamsApp
+from ottla.streams.runtime.access import refusal
 from ottla.streams.topology.topology import Topology
 from tests.cli.conftest import Ottla, ottla
 from tests.streams.runtime.conftest import Stage, eventually, ready
@@ -109,6 +111,49 @@ async def test_a_copy_answers_where_the_question_allows_it(local_stage: Stage) -
             await eventually(lambda key=key: lax.get(key) == 10)
             with pytest.raises(StateUnavailable):
                 await asyncio.to_thread(strict.get, key)
+
+
+async def test_with_a_token_state_is_for_those_who_send_it(
+    local_stage: Stage, ottla: Ottla, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local_stage.change(streams={"query_token": "open-sesame"})
+    local_stage.give(40, keys=20)
+    async with AsyncExitStack() as stack:
+        first, at_first = await stack.enter_async_context(served(local_stage, state_dir=str(local_stage.folder / "a")))
+        await ready(first)
+        second, _ = await stack.enter_async_context(served(local_stage, state_dir=str(local_stage.folder / "b")))
+        await eventually(lambda: second.instance is not None and len(second.instance.status()) == 3)
+        await ready(second)
+        await local_stage.all_right()
+        # Instances ask one another: neither has all of it.
+        totals = second.queries.store("totals", timeout_s=30)
+        assert len(await asyncio.to_thread(totals.range)) == 20
+        async with httpx.AsyncClient() as client:
+            for path in ("", "/totals", "/totals/key/k-1", "/totals/bytes?partition=0"):
+                for headers in ({}, {"Authorization": "Bearer wrong"}):
+                    answer = await client.get(f"http://{at_first}/state{path}", headers=headers)
+                    assert answer.status_code == 401
+                    assert "streams.query_token" in answer.json()["error"]
+            right = {"Authorization": "Bearer open-sesame"}
+            answer = await client.get(f"http://{at_first}/state/totals/key/k-1", headers=right)
+            assert answer.json() == {"key": "k-1", "value": 2}
+        refused = await asyncio.to_thread(ottla, "state", "get", at_first, "totals", "k-1")
+        assert (refused.status, refused.out) == (1, "")
+        assert "streams.query_token" in refused.err
+        monkeypatch.setenv("OTTLA_STREAMS__QUERY_TOKEN", "open-sesame")
+        found = await asyncio.to_thread(ottla, "state", "get", at_first, "totals", "k-1", "--json")
+        assert found.document == {"key": "k-1", "value": 2}
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("::ffff:127.0.0.1", True), ("10.0.0.7", False),
+     ("::ffff:10.0.0.7", False), ("not-an-address", False), (None, True)],
+)  # fmt: skip
+def test_without_a_token_state_is_for_this_machine(host: str | None, shown: bool) -> None:
+    scope: dict[str, Any] = {"type": "http", "headers": [], "client": None if host is None else (host, 5_000)}
+    why = refusal(Request(scope), None)
+    assert why is None if shown else "this machine only" in (why or "")
 
 
 async def test_the_command_line_asks_any_instance(local_stage: Stage, ottla: Ottla) -> None:

@@ -41,8 +41,9 @@ async def test_totals_come_out_and_go_on_after_a_restart_without_reading_the_cha
 
 
 def test_an_application_is_at_least_once_unless_it_or_its_settings_say_more() -> None:
-    def guarantee(settings: Settings, **said: bool) -> str:
-        return StreamsApp("app", StreamsBuilder(), settings=settings, **said).settings.streams.guarantee
+    def guarantee(settings: Settings, exactly_once: bool | None = None) -> str:
+        app = StreamsApp("app", StreamsBuilder(), settings=settings, exactly_once=exactly_once)
+        return app.settings.streams.guarantee
 
     once = Settings(streams=StreamsSettings(guarantee="exactly_once"))
     assert guarantee(Settings()) == "at_least_once"

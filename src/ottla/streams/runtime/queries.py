@@ -15,6 +15,7 @@ from typing import Any
 from ottla.errors import StateUnavailable, TopologyError
 from ottla.http_client import httpx
 from ottla.streams.partitioning import partition_of
+from ottla.streams.runtime.access import bearer
 from ottla.streams.runtime.active_task import State
 from ottla.streams.runtime.instance import Instance
 from ottla.streams.runtime.standbys import standby_places
@@ -37,14 +38,21 @@ class Queries:
         topology: `named`.
         instance: What runs in this process, if anything.
         codecs: What events are read with.
+        token: What other instances want to be told (`streams.query_token`).
     """
 
     def __init__(
-        self, topology: Topology, instance: Callable[[], Instance | None], codecs: Callable[[], Codecs | None]
+        self,
+        topology: Topology,
+        instance: Callable[[], Instance | None],
+        codecs: Callable[[], Codecs | None],
+        *,
+        token: str | None = None,
     ) -> None:
         self.topology = topology
         self._instance = instance
         self._codecs = codecs
+        self._token = token
         self._client: httpx.Client | None = None
 
     def store(
@@ -131,7 +139,7 @@ class Queries:
 
     def _http(self) -> httpx.Client:
         if self._client is None:
-            self._client = httpx.Client(trust_env=False)
+            self._client = httpx.Client(trust_env=False, headers=bearer(self._token))
         return self._client
 
     def _sub(self, spec: StoreSpec) -> int:

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ottla.errors import OttlaError, SerdeError, StateUnavailable, TopologyError
+from ottla.streams.runtime.access import refusal
 from ottla.streams.runtime.queries import Queries, StoreReader
 from ottla.streams.runtime.views import answer
 from ottla.streams.serdes import Serde
@@ -19,7 +20,7 @@ from ottla.streams.serdes import Serde
 MAX = 1_000
 
 
-def query_routes(queries: Callable[[], Queries]) -> list[Route]:
+def query_routes(queries: Callable[[], Queries], token: Callable[[], str | None]) -> list[Route]:
     """Routes for any Starlette application.
 
         GET /state                                the tasks here and the application's stores
@@ -28,20 +29,29 @@ def query_routes(queries: Callable[[], Queries]) -> list[Route]:
         GET /state/STORE/bytes?partition=...      what instances ask one another (msgpack)
 
     `?max_staleness_s=` lets standby copies answer, `?local=1` asks no other instance. 404 where there is no such store
-    or key, 503 where nobody can answer now.
+    or key, 503 where nobody can answer now, 401 and 403 where `access.refusal` says so.
+
+    Args:
+        queries: What answers.
+        token: `streams.query_token`.
     """
 
-    async def overview(_: Request) -> Response:
-        return await _answered(lambda: _overview(queries()))
+    async def answered(request: Request, work: Callable[[], Any]) -> Response:
+        if (why := refusal(request, token())) is not None:
+            return JSONResponse({"error": why}, 403 if token() is None else 401)
+        return await _answered(work)
+
+    async def overview(request: Request) -> Response:
+        return await answered(request, lambda: _overview(queries()))
 
     async def one(request: Request) -> Response:
-        return await _answered(lambda: _one(_reader(queries(), request), request))
+        return await answered(request, lambda: _one(_reader(queries(), request), request))
 
     async def many(request: Request) -> Response:
-        return await _answered(lambda: _many(_reader(queries(), request), request))
+        return await answered(request, lambda: _many(_reader(queries(), request), request))
 
     async def raw(request: Request) -> Response:
-        return await _answered(lambda: _raw(queries(), request))
+        return await answered(request, lambda: _raw(queries(), request))
 
     return [
         Route("/state", overview, include_in_schema=False),
