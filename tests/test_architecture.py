@@ -48,8 +48,8 @@ MAY_IMPORT = {
     "broker": {"errors"},
     "processes": {"errors", "settings"},
     "testing": {
-        "app", "broker", "deadletters", "errors", "events", "eventsourcing", "kafka", "listeners", "processes", "registry", "serde",
-        "settings", "streams",
+        "app", "broker", "deadletters", "errors", "events", "eventsourcing", "kafka", "listeners", "processes",
+        "registry", "serde", "settings", "streams",
     },
     "app_listening": {"listeners"},
     "app_patterns": {
@@ -61,7 +61,7 @@ MAY_IMPORT = {
     },
     "producer": {"errors", "events", "kafka", "listeners", "observability", "registry", "serde", "settings"},
     "cli": {
-        "app", "broker", "deadletters", "errors", "kafka", "observability", "processes",
+        "app", "broker", "deadletters", "errors", "kafka", "observability", "patterns", "processes",
         "registry", "registry.server", "serde", "settings", "streams", "streams.app", "streams.runtime",
     },
 }  # fmt: skip

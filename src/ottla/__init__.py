@@ -74,6 +74,8 @@ if TYPE_CHECKING:
     from ottla.patterns.inbox import Inbox as Inbox
     from ottla.patterns.inbox_redis import RedisInbox as RedisInbox
     from ottla.patterns.outbox import Outbox as Outbox
+    from ottla.patterns.projection import Projected as Projected
+    from ottla.patterns.projection import Projection as Projection
     from ottla.patterns.requests import Gathered as Gathered
     from ottla.producer import Producer as Producer
     from ottla.registry.client import RegistryClient as RegistryClient
@@ -127,6 +129,8 @@ _HOMES = {
     "Gathered": "patterns.requests",
     "Inbox": "patterns.inbox",
     "Outbox": "patterns.outbox",
+    "Projected": "patterns.projection",
+    "Projection": "patterns.projection",
     "RedisInbox": "patterns.inbox_redis",
     # events
     "Envelope": "events",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,15 +17,18 @@ from ottla.serde.serializer import Serializer
 from ottla.settings import Settings
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, MetaData
+    from sqlalchemy import Engine, MetaData, Table
 
     from ottla.kafka.record import Headers
     from ottla.kafka.topics import ServiceTopics
     from ottla.listeners.publisher import Publisher
+    from ottla.listeners.retry import Retry
     from ottla.observability.outbox import OutboxSeries
+    from ottla.observability.projections import ProjectionSeries
     from ottla.patterns.database import Database
     from ottla.patterns.inbox import Inbox
     from ottla.patterns.outbox import Outbox
+    from ottla.patterns.projection import Projection
     from ottla.patterns.requests import Gathered, Requests
     from ottla.patterns.schedule import Scheduler
     from ottla.registry.client import RegistryClient
@@ -130,6 +133,36 @@ class AppPatterns:
             limits = {"poll_s": poll_s, "lease_s": lease_s, "late_s": late_s}
             self._parts.append(Relay(outbox, database, self._outbox_series, **limits))
         return outbox
+
+    def projection(
+        self,
+        name: str,
+        database: Database,
+        *,
+        tables: Sequence[Table],
+        batch: int = 500,
+        retry: Retry | None = None,
+    ) -> Projection:
+        """Tables that events fill, kept up to date within this app; its handlers are declared with `on`.
+
+        Args:
+            name: Its name in the database; with the app's name before it, its consumer group.
+            database: An Engine, an AsyncEngine, a URL, or a function that gives one when the app starts.
+            tables: All tables it fills, each with a primary key. They are made at the start where they are missing.
+            batch: Events of one transaction, at most.
+            retry: How often a handler is called for an event before that is dead-lettered; None: three times.
+
+        Raises:
+            ConfigurationError: No tables, or they cannot be rebuilt.
+        """
+        from ottla.patterns.projection import Projection
+        from ottla.patterns.projector import Projector
+
+        made = Projection(
+            name, database, tables=tables, service=self.name, settings=lambda: self.settings, batch=batch, retry=retry
+        )
+        self._parts.append(Projector(made, self._projection_series))
+        return made
 
     # ------------------------------------------------------------------ asking
 
@@ -277,6 +310,12 @@ class AppPatterns:
         from ottla.observability.outbox import OutboxSeries
 
         return OutboxSeries(self.name, self.metrics.registry)
+
+    @cached_property
+    def _projection_series(self) -> ProjectionSeries:
+        from ottla.observability.projections import ProjectionSeries
+
+        return ProjectionSeries(self.name, self.metrics.registry)
 
     def _outbox_outputs(self) -> Outputs:
         """Makes records without Kafka: a transaction must not wait for it. Lives as long as the process."""

@@ -35,6 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "schema": Entry("ottla.cli.schema", "Look inside", "List, compare, check and register schemas; write classes."),
     "streams": Entry("ottla.cli.streams", "Look inside", "Describe stream applications, and reset them."),
     "state": Entry("ottla.cli.state", "Look inside", "Ask the stores of running stream applications."),
+    "projection": Entry("ottla.cli.projection", "Look inside", "Look at projections, and build them anew."),
     "config": Entry("ottla.cli.config", "Look inside", "Show the settings in force and where they come from."),
     "lag": Entry("ottla.cli.lag", "Look inside", "Show how many records each consumer group has still to handle."),
 }
