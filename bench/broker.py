@@ -249,7 +249,7 @@ def _costed(broker: Broker, count: int, work: Callable[[], float]) -> Costed:
 
 def _write_and_read(broker: Broker, setting: Setting, count: int) -> tuple[Costed, Costed]:
     servers = broker.bootstrap_servers
-    with topic(servers, setting.partitions) as name:
+    with topic(servers, setting.partitions, folder=broker.data_dir) as name:
         load = Load(servers, name, setting)
         writings: list[Costed] = []
         for _ in range(WRITINGS):
@@ -272,7 +272,8 @@ def _transactions(brokers: Brokers, runs: int, report: Report) -> None:
         with contextlib.ExitStack() as stack:
             sources: dict[str, str] = {}
             for name, broker in compared.items():
-                sources[name] = stack.enter_context(topic(broker.bootstrap_servers, setting.partitions))
+                kept = topic(broker.bootstrap_servers, setting.partitions, folder=broker.data_dir)
+                sources[name] = stack.enter_context(kept)
                 Load(broker.bootstrap_servers, sources[name], setting).run(count)
             for run in range(-1, runs):
                 for name in _in_turn(compared, run):
@@ -289,7 +290,7 @@ def _transactions(brokers: Brokers, runs: int, report: Report) -> None:
 
 def _copy(broker: Broker, source: str, setting: Setting, count: int) -> tuple[Costed, Sequence[float]]:
     servers = broker.bootstrap_servers
-    with topic(servers, setting.partitions) as target:
+    with topic(servers, setting.partitions, folder=broker.data_dir) as target:
         os.sync()
         commits: list[float] = []
 
@@ -308,9 +309,8 @@ def _latency(brokers: Brokers, runs: int, report: Report) -> None:
         seen: dict[str, list[float]] = {}
         for part in range(LATENCY_SLICES if run >= 0 else 1):
             for name in _in_turn(brokers, run)[:: 1 if part % 2 == 0 else -1]:
-                with targets.alone(brokers, name) as broker, topic(broker.bootstrap_servers, 1) as at:
-                    os.sync()
-                    seen.setdefault(name, []).extend(latencies(broker.bootstrap_servers, at, LATENCY_SECONDS))
+                with targets.alone(brokers, name) as broker:
+                    seen.setdefault(name, []).extend(_latencies(broker))
         if run >= 0:
             for name, values in seen.items():
                 values.sort()
@@ -319,6 +319,13 @@ def _latency(brokers: Brokers, runs: int, report: Report) -> None:
     report.bars.append(Bar("latency_p99_vs_kafka", table.ratios("p99"), "times Kafka's", at_most=1.0))
     report.details["latency"] = table.details()
     _show(report, table.text())
+
+
+def _latencies(broker: Broker) -> list[float]:
+    servers = broker.bootstrap_servers
+    with topic(servers, 1, folder=broker.data_dir) as name:
+        os.sync()
+        return latencies(servers, name, LATENCY_SECONDS)
 
 
 def _restart(options: argparse.Namespace, report: Report) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ PROPERTIES = {
     "broker.session.timeout.ms": "60000",  # it may be held while others are measured: see `alone`
     "broker.heartbeat.interval.ms": "2000",
 }
-SETTLED_SECONDS = 60.0
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 KAFKA, OTTLA, NO_FSYNC = "kafka", "ottla", "ottla, flush none"
@@ -70,30 +68,19 @@ def all_targets() -> Mapping[str, Broker]:
 
 @contextmanager
 def alone(brokers: Mapping[str, Broker], name: str) -> Iterator[Broker]:
-    """One of the brokers, the others being held (SIGSTOP) meanwhile, and its deleted files cleared away at the end.
+    """One of the brokers, the others being held (SIGSTOP) meanwhile.
 
     At rest Kafka syncs its metadata log twice a second, on the disk that the other one waits for, and its JVM is not
-    idle either. Files that it deletes after it has said so would be cleared away in the other one's time.
+    idle either.
     """
     others = [broker.pid for other, broker in brokers.items() if other != name]
     for pid in others:
         os.kill(pid, signal.SIGSTOP)
     try:
         yield brokers[name]
-        _settle(brokers[name])
     finally:
         for pid in others:
             os.kill(pid, signal.SIGCONT)
-
-
-def _settle(broker: Broker) -> None:
-    """Waits until Kafka has removed the folders of deleted topics (the embedded broker does nothing else meanwhile)."""
-    deadline = time.monotonic() + SETTLED_SECONDS
-    while any(broker.data_dir.glob("*-delete")):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{broker.data_dir}: deleted topics are still there after {SETTLED_SECONDS:g} s")
-        time.sleep(0.02)
-    os.sync()
 
 
 def cpu_seconds(pid: int) -> float:

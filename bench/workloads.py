@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -9,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
@@ -16,6 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 POLL_MESSAGES = 10_000
 STUCK_SECONDS = 60.0
+DELETED_SECONDS = 120.0  # Kafka begins to delete half a minute after its start
 COMMIT_EVERY_SECONDS = 0.1
 LATENCY_RATE = 200
 QUEUE_LOW = 90_000
@@ -74,8 +77,12 @@ def values(size: int) -> list[bytes]:
 
 
 @contextmanager
-def topic(bootstrap: str, partitions: int, name: str = "") -> Iterator[str]:
-    """A new topic, deleted afterwards."""
+def topic(bootstrap: str, partitions: int, name: str = "", *, folder: Path | None = None) -> Iterator[str]:
+    """A new topic, deleted afterwards; with the broker's data folder given, until its files are gone, too.
+
+    Kafka removes them some time after it has said so, which would be in the time of whoever is measured next. (The
+    embedded broker does it before it does anything else.)
+    """
     admin = AdminClient({**CLIENT, "bootstrap.servers": bootstrap})
     name = name or f"bench-{uuid.uuid4().hex[:12]}"
     admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
@@ -83,6 +90,17 @@ def topic(bootstrap: str, partitions: int, name: str = "") -> Iterator[str]:
         yield name
     finally:
         admin.delete_topics([name])[name].result(30)
+        if folder is not None:
+            _wait_for_deletion(folder, name)
+
+
+def _wait_for_deletion(folder: Path, name: str) -> None:
+    deadline = time.perf_counter() + DELETED_SECONDS
+    while any(folder.glob(f"{name}-*")):
+        if time.perf_counter() > deadline:
+            raise BenchFailed(f"{folder}: the files of {name} are still there after {DELETED_SECONDS:g} s")
+        time.sleep(0.02)
+    os.sync()
 
 
 class Load:
