@@ -102,7 +102,8 @@ class Seen:
 class Line:
     """An express for one handler, that has met the schemas of both events."""
 
-    def __init__(self, *functions: Callable[..., Any]) -> None:
+    def __init__(self, *functions: Callable[..., Any], answers: bool = False, noting: bool = False) -> None:
+        self.answers, self.answered, self.noted = answers, list[tuple[int, Any]](), list[Any]()
         registry = Registry()
         self.serializer = Serializer(registry)
         listeners = [declare(function, (), name=None, retry=Retry()) for function in functions]
@@ -116,8 +117,19 @@ class Line:
             dispatcher=dispatcher,
             observer=cast(Any, self.seen),
             way_on=cast(Any, self.seen.way_on),
+            answer=self.answer,
             transaction=None,
+            companion=cast(Any, self) if noting else None,
         )
+
+    def answer(self, message: Message, event: Any, tracker: OffsetTracker, handler: str) -> bool:
+        if self.answers:
+            self.answered.append((message.offset(), event))
+            tracker.finished(message.offset())
+        return self.answers
+
+    def note(self, record: Any) -> None:
+        self.noted.append(record and (record.context.offset, record.event.number, record.listener.name))
 
     def record(self, offset: int, one: Any) -> Message:
         value = self.serializer.encode(one, "orders") if isinstance(one, msgspec.Struct) else one
@@ -178,6 +190,42 @@ def lambda_of(function: Callable[[Any], Any]) -> Callable[[Ordered], Any]:
         return function(one)
 
     return handle
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_event_that_can_be_published_at_once_does_not_make_its_record_leave(is_async: bool) -> None:
+    def plain(ordered: Ordered) -> Cancelled | None:
+        return Cancelled(ordered.number) if ordered.number % 2 else None
+
+    async def coroutine(ordered: Ordered) -> Cancelled | None:
+        return plain(ordered)
+
+    async def walk(trip: Trip) -> None:
+        assert (await trip.walk_async(asyncio.Event()) if is_async else trip.walk(threading.Event())) is None
+
+    line = Line(coroutine if is_async else plain, answers=True)
+    trip = line.board(*(Ordered(number) for number in range(4)), is_async=is_async)
+    assert trip is not None
+    asyncio.run(walk(trip))
+    assert line.answered == [(1, Cancelled(1)), (3, Cancelled(3))]
+    assert (line.seen.left, line.seen.handled, line.tracker.position) == ([], 4, 4)
+
+
+def test_a_companion_is_told_which_record_is_in_hand_and_that_none_is() -> None:
+    def handle(ordered: Ordered) -> None:
+        in_hand.append(line.noted[-1])
+        if ordered.number == 1:
+            raise ValueError("no")
+
+    in_hand = list[Any]()
+    line = Line(handle, noting=True)
+    trip = line.board(*(Ordered(number) for number in range(3)))
+    assert trip is not None
+    assert trip.walk(threading.Event()) is not None
+    assert line.noted[-1] is None, "what leaves is told again"
+    assert trip.walk(threading.Event()) is None
+    assert in_hand == [(n, n, "handle") for n in range(3)]
+    assert line.noted[-1] is None
 
 
 def test_what_a_handler_yields_is_collected_while_it_runs() -> None:

@@ -20,7 +20,7 @@ from ottla.kafka.record import Message
 from ottla.listeners.context import Context
 from ottla.listeners.declaration import Listener
 from ottla.listeners.dispatch import Dispatcher
-from ottla.listeners.hooks import Observer
+from ottla.listeners.hooks import Companion, Observer
 from ottla.listeners.offsets import OffsetTracker
 from ottla.listeners.outcome import Outcome
 from ottla.listeners.steps import Way, collect, collect_async, failure_of
@@ -31,6 +31,9 @@ RECORDS = 64
 
 COUNT_S = 0.005
 """Metrics are told of handled records when they leave the express, and sooner where handlers take so long together."""
+
+Answer = Callable[[Message, Any, OffsetTracker, str], bool]
+"""Publishes the one event that a handler returned, if that is all there is to do; else does nothing, and says so."""
 
 WayOn = Callable[[Message, Listener, Any, Context, Outcome, float, OffsetTracker], Way]
 """The rest of the way of a record whose handler was called."""
@@ -44,8 +47,10 @@ class Express:
         dispatcher: Knows the handlers and schemas met so far.
         observer: Told of handled records.
         way_on: For records that leave after their handler was called.
+        answer: For those whose handler returns an event.
         transaction: What exactly-once handlers write to.
-        closed: Takes nobody: every record has a companion, which goes the long way.
+        companion: Goes along. Where it has more to do than to note which record is in hand, nobody is taken: it goes
+            the long way.
     """
 
     def __init__(
@@ -55,15 +60,18 @@ class Express:
         dispatcher: Dispatcher,
         observer: Observer,
         way_on: WayOn,
+        answer: Answer,
         transaction: OpenTransaction | None,
-        closed: bool = False,
+        companion: Companion | None = None,
     ) -> None:
-        self._closed = closed
-        self._service = service
+        self.note = None if companion is None else companion.note
+        self._closed = companion is not None and self.note is None
+        self.answer = answer
+        self.service = service
         self._dispatcher = dispatcher
-        self._observer = observer
-        self._way_on = way_on
-        self._transaction = transaction
+        self.observer = observer
+        self.way_on = way_on
+        self.transaction = transaction
 
     def board(self, messages: list[Message], tracker: OffsetTracker, *, is_async: bool) -> Trip | None:
         """Takes as many records, from the first on, as go to the same handler and decode; None if the first one has
@@ -79,8 +87,7 @@ class Express:
         alike = self.alike(messages, tracker)
         if alike is None or not alike[0].plain or alike[0].is_async is not is_async:
             return None
-        listener, events = alike
-        return Trip(listener, messages, events, tracker, self._transaction, self._service, self._observer, self._way_on)
+        return Trip(self, *alike, messages, tracker)
 
     def alike(self, messages: list[Message], tracker: OffsetTracker) -> tuple[Listener, list[Any]] | None:
         """The handler of the first record, and the events of those from the first on that are for it; None where the
@@ -114,11 +121,13 @@ class Trip:
     """
 
     __slots__ = (
+        "_answer",
         "_count",
         "_events",
         "_listener",
         "_messages",
         "_next",
+        "_note",
         "_service",
         "_tracker",
         "_transaction",
@@ -126,24 +135,18 @@ class Trip:
     )
 
     def __init__(
-        self,
-        listener: Listener,
-        messages: list[Message],
-        events: list[Any],
-        tracker: OffsetTracker,
-        transaction: OpenTransaction | None,
-        service: str,
-        observer: Observer,
-        way_on: WayOn,
+        self, express: Express, listener: Listener, events: list[Any], messages: list[Message], tracker: OffsetTracker
     ) -> None:
         self._listener = listener
         self._messages = messages
         self._events = events
         self._tracker = tracker
-        self._transaction = transaction
-        self._service = service
-        self._way_on = way_on
-        self._count = Count(observer, messages[0].topic(), listener.name)
+        self._transaction = express.transaction
+        self._service = express.service
+        self._way_on = express.way_on
+        self._answer = express.answer
+        self._note = express.note
+        self._count = Count(express.observer, messages[0].topic(), listener.name)
         self._next = 0
 
     @property
@@ -154,9 +157,11 @@ class Trip:
     def walk(self, stopping: threading.Event) -> Way | None:
         """Calls a plain function."""
         # What nearly every record goes through: names are local, and nothing is called or made that need not be.
-        call, of_event, service = self._listener.call, self._listener.of_event, self._service
+        call, note, service = self._listener.call, self._note, self._service
+        of_event = self._listener.of_event if note is None else None
         tracker, transaction, finished = self._tracker, self._transaction, self._tracker.finished
         messages, events, count, stopped = self._messages, self._events, self._count, stopping.is_set
+        answer, name = self._answer, self._listener.name
         started = perf_counter()
         for index in range(self._next, len(events)):
             message = messages[index]
@@ -168,15 +173,18 @@ class Trip:
                     result = of_event(events[index])
                 else:
                     context = Context(message, service)
+                    if note is not None:
+                        note(Passenger(self._listener, events[index], context))
                     result = call(events[index], context)
             except Exception as failure:
                 error = failure
             except BaseException as failure:
                 error = failure_of(failure)
             if result is not None or error is not None:
-                outcome = _collected(result) if error is None else Outcome(error=error)
-                return self._left(index, context, outcome, started)
-            if transaction is None:
+                if error is not None or not answer(message, result, tracker, name):
+                    outcome = _collected(result) if error is None else Outcome(error=error)
+                    return self._left(index, context, outcome, started)
+            elif transaction is None:
                 finished(message.offset())
             elif not transaction.try_write(message, tracker, []):
                 return self._left(index, context, Outcome(), started)
@@ -189,14 +197,17 @@ class Trip:
                 break
         else:
             self._next = len(events)
+        self._over()
         count.told(started)
         return None
 
     async def walk_async(self, stopping: asyncio.Event) -> Way | None:
         """Calls a coroutine function, on the event loop."""
-        call, of_event, service = self._listener.call, self._listener.of_event, self._service
+        call, note, service = self._listener.call, self._note, self._service
+        of_event = self._listener.of_event if note is None else None
         tracker, transaction, finished = self._tracker, self._transaction, self._tracker.finished
         messages, events, count, stopped = self._messages, self._events, self._count, stopping.is_set
+        answer, name = self._answer, self._listener.name
         started = perf_counter()
         for index in range(self._next, len(events)):
             message = messages[index]
@@ -208,6 +219,8 @@ class Trip:
                     result = of_event(events[index])
                 else:
                     context = Context(message, service)
+                    if note is not None:
+                        note(Passenger(self._listener, events[index], context))
                     result = call(events[index], context)
                 if type(result) is CoroutineType:
                     result = await result
@@ -221,8 +234,9 @@ class Trip:
             except Exception as failure:
                 error = failure
             if result is not None or error is not None:
-                return self._left(index, context, Outcome(result, error), started)
-            if transaction is None:
+                if error is not None or not answer(message, result, tracker, name):
+                    return self._left(index, context, Outcome(result, error), started)
+            elif transaction is None:
                 finished(message.offset())
             elif not transaction.try_write(message, tracker, []):
                 return self._left(index, context, Outcome(), started)
@@ -235,17 +249,35 @@ class Trip:
                 break
         else:
             self._next = len(events)
+        self._over()
         count.told(started)
         return None
 
+    def _over(self) -> None:
+        """No record is in hand any more."""
+        if self._note is not None:
+            self._note(None)
+
     def _left(self, index: int, context: Context | None, outcome: Outcome, started: float) -> Way:
         """The rest of the way of a record; the trip goes on with the next one."""
+        self._over()
         self._next = index + 1
         self._count.told(started)
         message, event = self._messages[index], self._events[index]
         if context is None:
             context = Context(message, self._service)
         return self._way_on(message, self._listener, event, context, outcome, started, self._tracker)
+
+
+class Passenger:
+    """A record on the express, for the companion."""
+
+    __slots__ = ("context", "event", "listener")
+
+    def __init__(self, listener: Listener, event: Any, context: Context) -> None:
+        self.listener = listener
+        self.event = event
+        self.context = context
 
 
 class Count:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -46,7 +46,14 @@ class Observer(Protocol):
 class Companion(Protocol):
     """Goes along with records that are handled: for spans, and for what log lines say of the record in hand. Where
     there is none it costs nothing. Called from several threads; must not raise.
+
+    Attributes:
+        note: Told which record is in hand, instead of `handling`, where a record goes to its handler and nothing else
+            happens; None: no record any more. A companion that needs `handling` for each has no such function.
     """
+
+    @property
+    def note(self) -> Callable[[Any], None] | None: ...
 
     def handling(self, records: Sequence[Any]) -> AbstractContextManager[None]:
         """Around all that is done for some records (`listeners.record.Delivery`) that go to one handler together: its

@@ -99,6 +99,12 @@ class Outputs:
             for index, (maker, event) in enumerate(zip(makers, events, strict=True))
         ]
 
+    def prepare_caused(self, event: Any, cause_id: str, correlation_id: str, handler: str) -> Outgoing:
+        """As `prepare`, of one event whose class is known (`knows`)."""
+        maker = self._makers[type(event)]
+        event_id = derived_event_id(cause_id, self._service, handler, maker.name, "0")
+        return maker.make(event, event_id, correlation_id, cause_id)
+
     def prepare_one(
         self,
         event: Any,

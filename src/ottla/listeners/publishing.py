@@ -7,7 +7,10 @@ import logging
 from collections.abc import Generator
 from typing import Any
 
-from ottla.errors import BrokerUnavailable, PublishError, RegistryUnavailable
+import msgspec
+
+from ottla.errors import BrokerUnavailable, OttlaError, PublishError, RegistryUnavailable
+from ottla.events.envelope import read_flow
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import Message
 from ottla.listeners.burial import DeadLetters
@@ -70,6 +73,24 @@ class Publishing:
         finally:  # Also where the record is given up while it waits: the condition is not ours any more.
             self._conditions.clear_condition(condition)
 
+    def answer(self, message: Message, event: Any, tracker: OffsetTracker, handler: str) -> bool:
+        """Publishes the one event that a handler returned and sees to it that the record is finished, as `prepare` and
+        `publish` would. False, with nothing done, where anything is out of the ordinary: these are for that."""
+        headers = message.headers()
+        flow = read_flow(headers)
+        if flow is None or not self._outputs.knows(event) or reply_address(headers) is not None:
+            return False
+        try:
+            outgoing = self._outputs.prepare_caused(event, *flow, handler)
+            if self._transaction is not None:
+                return self._transaction.at_ease and self._transaction.try_write(message, tracker, [outgoing])
+            answered = _Answered(self, message, tracker, handler, outgoing.topic)
+            return self._producer.try_send(
+                outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers, on_delivery=answered
+            )
+        except OttlaError:
+            return False  # It is raised again there, where it is known what to do.
+
     def publish(
         self, message: Message, tracker: OffsetTracker, prepared: list[Outgoing], handler: str
     ) -> Generator[Call | Sleep, Any, None]:
@@ -107,6 +128,24 @@ def _addressed(prepared: list[Outgoing], context: Context) -> list[Outgoing]:
     """Sent where the record asks its answer to be sent, if it does."""
     asked = reply_address(context.headers)
     return prepared if asked is None else [asked.addressed(one) for one in prepared]
+
+
+class _Answered(msgspec.Struct, gc=False):
+    """The delivery report of a record's only output. There may be a hundred thousand of these: they are nothing for the
+    garbage collector to look at."""
+
+    publishing: Any
+    message: Any
+    tracker: Any
+    handler: str
+    topic: str
+
+    def __call__(self, error: Any, delivered: Any) -> None:
+        if error is None:
+            self.publishing.published(self.topic)
+            self.tracker.finished(self.message.offset())
+        else:
+            self.publishing.refused(self.message, self.tracker, self.handler, self.topic, error)
 
 
 class _Acknowledgements:

@@ -93,8 +93,9 @@ class RecordProcessor:
             dispatcher=dispatcher,
             observer=observer,
             way_on=self._way_on,
+            answer=publishing.answer,
             transaction=transaction,
-            closed=companion is not None,
+            companion=companion,
         )
 
     def way(self, messages: list[Message], tracker: OffsetTracker) -> Way:

@@ -64,6 +64,11 @@ class OpenTransaction:
         self.held = False
         """While set nobody may write: a transaction that is begun must be committed before the broker's timeout."""
 
+    @property
+    def at_ease(self) -> bool:
+        """Whether no record is known whose outputs were refused: `try_write` raises nothing then."""
+        return not self._poisoned
+
     def open(self) -> None:
         """Fences whoever used the transactional id before. Raises as TransactionalProducer does."""
         if self._producer is None:

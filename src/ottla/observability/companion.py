@@ -33,6 +33,8 @@ class Several:
     def __init__(self, companions: Sequence[Companion]) -> None:
         self._all = tuple(companions)
 
+    note = None
+
     @contextmanager
     def handling(self, records: Sequence[Any]) -> Iterator[None]:
         with ExitStack() as stack:

@@ -17,6 +17,10 @@ IN_HAND: ContextVar[Sequence[Any]] = ContextVar("ottla_in_hand", default=())
 class LogCompanion:
     """Notes which records are in hand."""
 
+    @staticmethod
+    def note(record: Any) -> None:
+        IN_HAND.set(() if record is None else (record,))
+
     @contextmanager
     def handling(self, records: Sequence[Any]) -> Iterator[None]:
         before = IN_HAND.get()

@@ -56,6 +56,8 @@ class Tracing:
         self._service = service
         self._group = group
 
+    note = None
+
     # ------------------------------------------------------------------ publishing
 
     def sending(
