@@ -58,7 +58,7 @@ soak-groups: $(VENV)/.dev ## Try histories of consumer groups
 	OTTLA_GROUP_EXAMPLES=3000 $(BIN)/pytest --timeout 7200 tests/broker/groups $(ARGS)
 
 soak-services: $(VENV)/.dev ## Break everything around services ROUNDS times, on both brokers
-	OTTLA_ROUNDS=$(ROUNDS) $(BIN)/pytest --timeout 7200 tests/faults/matrix $(ARGS)
+	OTTLA_ROUNDS=$(ROUNDS) $(BIN)/pytest -n 2 --dist loadfile --timeout 7200 tests/faults/matrix $(ARGS)
 	OTTLA_ROUNDS=$(ROUNDS) OTTLA_EXAMPLES=5000 $(BIN)/pytest --timeout 7200 tests/contracts/test_retry_topics.py \
 		tests/contracts/test_control.py tests/listeners/test_parked.py $(ARGS)
 	OTTLA_ROUNDS=$(ROUNDS) $(BIN)/pytest --timeout 7200 tests/faults/outbox tests/faults/schedule \

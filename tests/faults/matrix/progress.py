@@ -18,6 +18,7 @@ from ottla.kafka.tap import Tap
 rd = cast(Any, untyped_admin)  # the library's admin module exports its names without types
 
 PATIENCE_S = 120.0
+ANSWER_S = 5.0
 PARTITIONS = 3
 
 Place = tuple[str, int]
@@ -34,7 +35,8 @@ class Progress:
     def __init__(self, settings: KafkaSettings, sinks: Iterable[str]) -> None:
         self._taken: Counter[str] = Counter()
         self._sinks = list(sinks)
-        self._admin = Admin(settings)
+        self._settings = settings
+        self._admin = Admin(settings, timeout_s=ANSWER_S)
         self._tap = Tap(settings)
         self._client = rd.AdminClient({"bootstrap.servers": settings.bootstrap_servers, "log_level": 2})
         self._consumer = Consumer(
@@ -103,7 +105,9 @@ class Progress:
         try:
             return self._admin.committed(group)
         except OttlaError:
-            return {}  # a broker that has just started looks for its groups
+            # The client library's admin client may look for a coordinator for ever, once its broker was killed.
+            self._admin = Admin(self._settings, timeout_s=ANSWER_S)
+            return {}
 
     def _stable(self, topics: list[str]) -> bool:
         """Whether no transaction is open there."""
