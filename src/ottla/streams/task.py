@@ -150,6 +150,11 @@ class Task:
         finally:
             context.input = None
 
+    def event_times(self, batch: RawBatch) -> Sequence[int] | None:
+        """When records happened, for whoever puts those of several partitions in order; None: as Kafka says."""
+        timed = [source for source in self._sources.get(batch.topic, ()) if source.node.timestamp is not None]
+        return timed[0].event_times(batch) if timed else None
+
     def punctuate(self, wall_ms: int | None = None) -> bool:
         """Calls back what is due on the wall clock, and says whether anything was."""
         now = self._context.clock.now_ms() if wall_ms is None else wall_ms

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from ottla.kafka.producer import Producer
-from ottla.streams import StreamsBuilder
+from ottla.streams import Record, StreamsBuilder
 from ottla.streams.app import StreamsApp
 from ottla.streams.topology.topology import Topology
 from tests.streams.runtime.conftest import Stage, eventually
@@ -76,3 +76,21 @@ async def test_a_global_table_is_full_before_the_first_record_is_joined(local_st
         await eventually(lambda: countries.get("n-7").value == "elsewhere")
         write(stage, stage.setup.source, ("o-50", "n-7"))
         await eventually(lambda: results(stage).get("o-50") == ["elsewhere"])
+
+
+async def test_records_of_several_topics_come_by_the_times_they_bear_themselves(local_stage: Stage) -> None:
+    """Kafka's timestamps say the opposite: all of the one topic are written before all of the other."""
+    stage, other = local_stage, f"{local_stage.setup.source}-other"
+    stage.admin.ensure_topics({other: 3})
+    builder = StreamsBuilder()
+
+    def time_of(record: Record[str, str], _: int) -> int:
+        return int(record.value)
+
+    odd, even = (builder.stream(topic, key=str, value=str, timestamp=time_of) for topic in (stage.setup.source, other))
+    odd.merge(even).to(stage.setup.sink)
+    write(stage, stage.setup.source, *(("k", str(number)) for number in range(1, 20, 2)))
+    write(stage, other, *(("k", str(number)) for number in range(2, 21, 2)))
+    async with StreamsApp(stage.setup.name, builder.build(), settings=settings_of(stage.setup)).running():
+        await eventually(lambda: len(results(stage).get("k", [])) == 20)
+    assert results(stage)["k"] == [str(number) for number in range(1, 21)]

@@ -49,6 +49,18 @@ def test_records_of_two_partitions_come_by_their_timestamps() -> None:
     assert order(queues) == [("a", [1, 2]), ("b", [3, 4]), ("a", [7, 8]), ("b", [9])]
 
 
+def test_records_come_by_the_times_they_bear_themselves_where_these_are_asked_for() -> None:
+    queues = TaskQueues(
+        [A, B],
+        max_idle_s=0,
+        event_times=lambda batch: [-ms for ms in batch.timestamps_ms] if batch.topic == "b" else None,
+    )
+    queues.by_place[A].add(messages(1, 2, 7))
+    queues.by_place[B].add(messages(-5, -9))
+    queues.by_place[A].at_end = queues.by_place[B].at_end = True
+    assert order(queues) == [("a", [1, 2]), ("b", [-5]), ("a", [7]), ("b", [-9])]
+
+
 def test_a_partition_keeps_its_own_order_whatever_its_timestamps_say() -> None:
     queues = TaskQueues([A, B], max_idle_s=0)
     queues.by_place[A].add(messages(9, 1, 2))

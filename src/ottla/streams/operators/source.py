@@ -27,6 +27,7 @@ class SourceOperator(Operator):
         self._batches = _order_does_not_show(subtopology, node)
         self._fields = (_fields_needed(subtopology, node) or None) if node.timestamp is None else None
         self._partition_times: dict[tuple[str, int], int] = {}
+        self._order_times: dict[tuple[str, int], int] = {}
 
     def start(self, context: TaskContext) -> None:
         super().start(context)
@@ -133,6 +134,31 @@ class SourceOperator(Operator):
         self._partition_times[place] = time
         batch.timestamps = timestamps
         return batch
+
+    def event_times(self, raw: RawBatch) -> list[int]:
+        """The times that the extractor gives, before the records are processed; Kafka's, where a record cannot be read:
+        what becomes of it is decided later."""
+        assert self.node.timestamp is not None
+        values = raw.values
+        if raw.headers is not None and isinstance(self._value, BoundEventSerde):
+            values = self._value.framed(values, raw.headers)
+        place = (raw.topic, raw.partition)
+        time = self._order_times.get(place, NO_TIMESTAMP)
+        found = []
+        for at, (key, value, stamp) in enumerate(zip(raw.keys, values, raw.timestamps_ms, strict=True)):
+            try:
+                (read_key,), (read_value,) = (
+                    self._key.decode_many([key], raw.topic),
+                    self._value.decode_many([value], raw.topic),
+                )
+                headers = list((raw.headers[at] if raw.headers else None) or ())
+                event_time = self.node.timestamp(Record(read_key, read_value, stamp, headers), time)
+            except Exception:
+                event_time = NO_TIMESTAMP
+            found.append(event_time if event_time >= 0 else stamp)
+            time = max(time, found[-1])
+        self._order_times[place] = time
+        return found
 
     def _valid(self, batch: Batch, raw: RawBatch) -> Batch:
         """Without records whose time is before the epoch: there is no window for them."""

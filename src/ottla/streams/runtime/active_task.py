@@ -87,7 +87,7 @@ class ActiveTask:
         self.task, self.restoration = task, None
         self.positions = {place: offset for place, (offset, _) in committed.items()}
         self.committed = dict(self.positions)
-        self.queues = TaskQueues(self.places, max_idle_s=self._max_idle_s)
+        self.queues = TaskQueues(self.places, max_idle_s=self._max_idle_s, event_times=task.event_times)
         self.state, self.dirty = State.RUNNING, False
         return {place: self.positions.get(place) for place in self.places}
 

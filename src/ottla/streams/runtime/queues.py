@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
@@ -16,15 +16,25 @@ Place = tuple[str, int]
 _TIME = itemgetter(1)
 
 
-class PartitionQueue:
-    """Fetched records of one partition, in batches."""
+EventTimes = Callable[[RawBatch], Sequence[int] | None]
 
-    def __init__(self, place: Place) -> None:
+
+class PartitionQueue:
+    """Fetched records of one partition, in batches.
+
+    Args:
+        place: Topic and partition.
+        event_times: When records happened; None, or where it gives None, Kafka's timestamps say it.
+    """
+
+    def __init__(self, place: Place, event_times: EventTimes | None = None) -> None:
         self.place = place
+        self._event_times = event_times
         self.paused = False
         self.at_end = False
         """Whether the last thing heard of the partition was that there is no more."""
         self._batches: deque[RawBatch] = deque()
+        self._times: deque[Sequence[int]] = deque()
         self._taken = 0
         self._count = 0
 
@@ -36,23 +46,24 @@ class PartitionQueue:
         # `map` over the methods themselves: for what every record goes through, half the time of a comprehension.
         kind: Any = type(messages[0])
         headers = list(map(kind.headers, messages))
-        self._batches.append(
-            RawBatch(
-                *self.place,
-                list(map(kind.offset, messages)),
-                list(map(_TIME, map(kind.timestamp, messages))),
-                list(map(kind.key, messages)),
-                list(map(kind.value, messages)),
-                headers if any(headers) else None,
-            )
+        batch = RawBatch(
+            *self.place,
+            list(map(kind.offset, messages)),
+            list(map(_TIME, map(kind.timestamp, messages))),
+            list(map(kind.key, messages)),
+            list(map(kind.value, messages)),
+            headers if any(headers) else None,
         )
+        times = None if self._event_times is None else self._event_times(batch)
+        self._batches.append(batch)
+        self._times.append(batch.timestamps_ms if times is None else times)
         self._count += len(messages)
         self.at_end = False
 
     @property
     def head_ms(self) -> int:
-        """The timestamp of the next record; there must be one."""
-        return self._batches[0].timestamps_ms[self._taken]
+        """When the next record happened; there must be one."""
+        return self._times[0][self._taken]
 
     def take(self, limit: int, until_ms: int | None) -> RawBatch:
         """The next records: at least one, at most `limit`, and after the first only such as are not after `until_ms`
@@ -60,11 +71,12 @@ class PartitionQueue:
         batch, start = self._batches[0], self._taken
         stop = min(len(batch), start + limit)
         if until_ms is not None:
-            times = batch.timestamps_ms
+            times = self._times[0]
             stop = next((at for at in range(start + 1, stop) if times[at] > until_ms), stop)
         self._count -= stop - start
         if stop == len(batch):
             self._batches.popleft()
+            self._times.popleft()
             self._taken = 0
             if start == 0:
                 return batch
@@ -87,11 +99,15 @@ class TaskQueues:
     partitions. A partition that has nothing to offer is waited for while the broker has more of it (KIP-695), and, up
     to `max_idle_s`, also where it has not: its producer may be late.
 
-    The timestamps are Kafka's: a source's own timestamp extractor is asked later, when records are decoded.
+    Args:
+        places: The partitions.
+        max_idle_s: How long to wait for one that has nothing.
+        event_times: When records happened; asked only where there is something to put in order.
     """
 
-    def __init__(self, places: Sequence[Place], *, max_idle_s: float) -> None:
-        self.by_place = {place: PartitionQueue(place) for place in places}
+    def __init__(self, places: Sequence[Place], *, max_idle_s: float, event_times: EventTimes | None = None) -> None:
+        times = event_times if len(places) > 1 else None
+        self.by_place = {place: PartitionQueue(place, times) for place in places}
         self._max_idle_s = max_idle_s
         self._idle_since: float | None = None
 
