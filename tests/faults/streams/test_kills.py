@@ -1,4 +1,5 @@
-"""Three instances of a stream application, killed with -9 at random points, while brokers restart: exactly once.
+"""Three instances of a stream application, killed with -9 at random points, while brokers are killed and restarted and
+tasks move: exactly once.
 
 Five kills; `OTTLA_STREAM_KILLS=20` is the long run (`make soak`).
 """
@@ -23,7 +24,6 @@ from tests.streams.runtime.instances import Instances
 from tests.streams.runtime.totals import Setup
 
 KILLS = int(os.environ.get("OTTLA_STREAM_KILLS", "5"))
-BROKER_EVERY = int(os.environ.get("OTTLA_STREAM_BROKER_EVERY", "5"))
 KEYS = 30
 PATIENCE_S = 120.0
 BEYOND_REPAIR = (", in order: False", "(beyond)")
@@ -95,11 +95,18 @@ def test_three_instances_that_are_killed_lose_nothing_and_do_nothing_twice(
             time.sleep(chance.random() * 0.3)  # somewhere within a commit interval: what is tested is any point
             number = chance.choice(list(instances.running))
             instances.kill(number)
-            if kill % BROKER_EVERY == BROKER_EVERY // 2:
+            if kill % 10 == 2:
                 killable_broker.kill()
                 killable_broker.start()
+            if kill % 10 == 7:
+                killable_broker.restart()
             if kill % 5 == 3:
                 go_on()  # the others take over before it is back
+            if kill % 5 == 4:
+                # One leaves in order and comes back: tasks move twice while others run on.
+                leaver = next(iter(instances.running))
+                instances.stop(leaver)
+                instances.start(leaver)
             # Now and then the machine is a new one, without state.
             instances.start(10 + kill if kill % 5 == 1 else number)
             go_on()
