@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from collections import Counter
@@ -11,9 +12,11 @@ from typing import Any, cast
 from confluent_kafka import Consumer, IsolationLevel, TopicPartition
 from confluent_kafka import admin as untyped_admin
 
-from ottla import KafkaSettings, OttlaError
+from ottla import KafkaSettings
 from ottla.kafka.admin import Admin
 from ottla.kafka.tap import Tap
+from ottla.testing import Broker
+from tests.contracts.wire import NONE, OFFSET_FETCH, Connection, string
 
 rd = cast(Any, untyped_admin)  # the library's admin module exports its names without types
 
@@ -28,15 +31,15 @@ class Progress:
     """Counts what comes out, and asks what is committed. One for all cells of a stage.
 
     Args:
-        settings: Where the broker is.
+        broker, settings: Where to ask.
         sinks: The topics whose committed records are counted. They must exist.
     """
 
-    def __init__(self, settings: KafkaSettings, sinks: Iterable[str]) -> None:
+    def __init__(self, broker: Broker, settings: KafkaSettings, sinks: Iterable[str]) -> None:
         self._taken: Counter[str] = Counter()
         self._sinks = list(sinks)
-        self._settings = settings
-        self._admin = Admin(settings, timeout_s=ANSWER_S)
+        self._broker = broker
+        self._admin = Admin(settings)
         self._tap = Tap(settings)
         self._client = rd.AdminClient({"bootstrap.servers": settings.bootstrap_servers, "log_level": 2})
         self._consumer = Consumer(
@@ -102,12 +105,24 @@ class Progress:
             pause_s = min(0.5, pause_s * 1.5)
 
     def _committed(self, group: str) -> dict[Place, int]:
+        """By the protocol itself: the client library's admin client may hang, or abort the process, where a broker is
+        killed while it asks a coordinator."""
         try:
-            return self._admin.committed(group)
-        except OttlaError:
-            # The client library's admin client may look for a coordinator for ever, once its broker was killed.
-            self._admin = Admin(self._settings, timeout_s=ANSWER_S)
-            return {}
+            with Connection(self._broker, timeout_s=ANSWER_S) as connection:
+                answer = connection.ask(OFFSET_FETCH, 5, string(group) + struct.pack(">i", -1))
+        except OSError:
+            return {}  # not there yet
+        answer.int32()  # throttle time
+        found: dict[Place, int] = {}
+        for _ in range(answer.int32()):
+            topic = answer.string() or ""
+            for _ in range(answer.int32()):
+                partition, offset = answer.int32(), answer.int64()
+                answer.int32(), answer.string()  # leader epoch, metadata
+                assert answer.int16() == NONE
+                found[topic, partition] = offset
+        # One that has just started may be looking for its groups still.
+        return {place: offset for place, offset in found.items() if offset >= 0} if answer.int16() == NONE else {}
 
     def _stable(self, topics: list[str]) -> bool:
         """Whether no transaction is open there."""

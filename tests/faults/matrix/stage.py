@@ -65,7 +65,7 @@ class Stage:
         setups = {promise: self._setup(promise) for promise in promises}
         topics = [topic for setup in setups.values() for topic in (setup.source, setup.sink)]
         Admin(self._settings.kafka, timeout_s=PATIENCE_S).ensure_topics(dict.fromkeys(topics, PARTITIONS))
-        self._progress = Progress(self._settings.kafka, [setup.sink for setup in setups.values()])
+        self._progress = Progress(self.broker, self._settings.kafka, [setup.sink for setup in setups.values()])
         self._producer = Producer(self._settings.kafka)
         for promise, setup in setups.items():
             if setup.database is not None:
