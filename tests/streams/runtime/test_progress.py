@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
 from ottla.streams.runtime.progress import ProgressDisplay, bar
-from ottla.streams.runtime.restoration import Progress
+from ottla.streams.runtime.restoration import Progress, Restorer
 from tests.streams.runtime.conftest import Stage, eventually, ready
 
 
@@ -44,6 +45,44 @@ def test_a_terminal_shows_a_bar_that_moves_and_goes_away(
     shown = [part for part in capsys.readouterr().err.split("\r\x1b[K") if part]
     assert [part.split("%")[0][-3:].strip() for part in shown] == ["25", "50", "75"]
     assert all("0_2" not in part for part in shown), "a standby copy is nothing to wait for"
+
+
+async def test_a_restoration_shows_in_metrics_and_health_until_it_is_done(
+    local_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = local_stage
+    stage.give(90, keys=30)
+    async with stage.running():
+        await stage.all_right()
+    read, go_on = Restorer._read, threading.Event()
+
+    def held(self: Restorer) -> None:
+        if go_on.wait(0.01):
+            read(self)
+
+    monkeypatch.setattr(Restorer, "_read", held)
+    async with stage.running(state_dir=str(stage.folder / "a new machine")) as app:
+
+        def remaining() -> float:
+            labels = {"service": stage.setup.name, "changelog": f"{stage.setup.name}-totals-changelog"}
+            values = [
+                app.metrics.registry.get_sample_value(
+                    "ottla_streams_restore_remaining", {**labels, "task": f"1_{task}", "standby": "false"}
+                )
+                for task in range(3)
+            ]
+            return sum(value or 0 for value in values)
+
+        await eventually(lambda: remaining() >= 30)
+        assert "waits for its state" in "; ".join(app.health.wrong())
+        assert app.instance is not None
+        ready_tasks = {one.task for one in app.instance.status() if one.state == "running"}
+        assert ready_tasks <= {"0_0", "0_1", "0_2"}
+        go_on.set()
+        await ready(app)
+        assert remaining() == 0
+        assert app.instance.restored_records >= 30
+        assert not app.health.wrong()
 
 
 async def test_metrics_tell_of_tasks_lag_and_commits(local_stage: Stage) -> None:

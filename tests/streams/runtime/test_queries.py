@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -21,6 +22,7 @@ from ottla.settings import StreamsSettings
 from ottla.streams import StreamsBuilder, session, tumbling
 from ottla.streams.app import StreamsApp
 from ottla.streams.runtime.access import refusal
+from ottla.streams.task import TaskId
 from ottla.streams.topology.topology import Topology
 from tests.cli.conftest import Ottla, ottla
 from tests.streams.runtime.conftest import Stage, eventually, ready
@@ -111,6 +113,40 @@ async def test_a_copy_answers_where_the_question_allows_it(local_stage: Stage) -
             await eventually(lambda key=key: lax.get(key) == 10)
             with pytest.raises(StateUnavailable):
                 await asyncio.to_thread(strict.get, key)
+
+
+async def test_a_copy_that_is_further_behind_than_allowed_does_not_answer(local_stage: Stage) -> None:
+    local_stage.change(standbys=1)
+    local_stage.give(60, keys=10)
+    async with AsyncExitStack() as stack:
+        first, _ = await stack.enter_async_context(served(local_stage, state_dir=str(local_stage.folder / "a")))
+        await ready(first)
+        second, _ = await stack.enter_async_context(served(local_stage, state_dir=str(local_stage.folder / "b")))
+        await local_stage.all_right()
+        await eventually(lambda: second.instance is not None and any(one.standby for one in second.instance.progress()))
+        instance = second.instance
+        assert instance is not None
+        await eventually(lambda: all(one.caught_up for one in instance.progress()))
+        copied = {one.partition for one in instance.progress() if one.standby}
+        key = next(
+            key for key in (f"k-{n}" for n in range(10)) if second.queries.store("totals").partition_of(key) in copied
+        )
+
+        def ask(max_staleness_s: float) -> Any:
+            store = second.queries.store("totals", max_staleness_s=max_staleness_s, local_only=True, timeout_s=0)
+            return store.get(key)
+
+        await eventually(
+            lambda: instance.behind_s(TaskId(1, second.queries.store("totals").partition_of(key))) is not None
+        )
+        # From now on the copy hears nothing: it only grows older.
+        for step in ("_read", "_look_at_ends"):
+            setattr(instance.restorer, step, lambda: time.sleep(0.01))
+        task = TaskId(1, second.queries.store("totals").partition_of(key))
+        await eventually(lambda: (instance.behind_s(task) or 0) > 1.0)
+        with pytest.raises(StateUnavailable):
+            await asyncio.to_thread(ask, 1.0)
+        assert await asyncio.to_thread(ask, 300.0) == 6
 
 
 async def test_with_a_token_state_is_for_those_who_send_it(

@@ -7,14 +7,16 @@ import shutil
 import struct
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ottla.errors import KafkaError, RegistryUnavailable, TransactionAborted
+from ottla.kafka.stream_producer import ExactlyOnceProducer
 from ottla.settings import Settings, StreamsSettings
-from ottla.streams import StreamsBuilder
+from ottla.streams import Processor, ProcessorContext, Record, StreamsBuilder
 from ottla.streams.app import StreamsApp
 from ottla.streams.errors_policy import ErrorHandlers
 from ottla.streams.runtime.collector import Collector
@@ -281,6 +283,40 @@ async def test_a_task_with_two_topics_does_not_wait_for_the_one_that_is_at_its_e
         for total in range(35, 60, 5):
             stage.give(5)  # only the one topic gets more
             await eventually(lambda total=total: sum(map(len, stage.out().values())) == total)
+
+
+class Ticking(Processor[str, str]):
+    """Counts time, and reads nothing."""
+
+    def init(self, context: ProcessorContext[str, str]) -> None:
+        self.ticks = context.store("ticks")
+        context.schedule(timedelta(milliseconds=50), "wall-clock", self.tick)
+
+    def tick(self, _now_ms: int) -> None:
+        self.ticks.put("n", (self.ticks.get("n") or 0) + 1)
+
+    def process(self, record: Record[str, str]) -> None:
+        """Nothing comes."""
+
+
+async def test_what_only_timers_wrote_is_committed_only_by_a_member_of_the_group(
+    local_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, asked = local_stage, []
+    builder = StreamsBuilder()
+    builder.add_store("ticks", key=str, value=int)
+    builder.stream(stage.setup.source, key=str, value=str).process(Ticking, stores=["ticks"], key=str, value=str)
+    send = ExactlyOnceProducer.send_offsets
+
+    def watched(self: ExactlyOnceProducer, offsets: list[Any], group: Any) -> None:
+        asked.append({one.topic for one in offsets})
+        send(self, offsets, group)
+
+    monkeypatch.setattr(ExactlyOnceProducer, "send_offsets", watched)
+    async with StreamsApp(stage.setup.name, builder.build(), settings=settings_of(stage.setup)).running() as app:
+        ticks = app.queries.store("ticks", timeout_s=30)
+        await eventually(lambda: (ticks.get("n") or 0) >= 3)
+    assert {topic for topics in asked for topic in topics} == {f"{stage.setup.name}-tasks"}
 
 
 async def test_slow_records_do_not_keep_a_transaction_open_for_too_long(local_stage: Stage) -> None:

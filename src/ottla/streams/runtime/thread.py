@@ -386,6 +386,10 @@ class StreamThread:
         offsets = [
             TopicPartition(*place, offset, metadata) for task in mine for place, offset, metadata in task.offsets()
         ]
+        if self._exactly_once and not offsets:
+            # Tasks that have read nothing yet, only timers ran: without some offset the group would not be asked
+            # whether this instance still has them. A token's means nothing else.
+            offsets = [TopicPartition(self._plan.tokens_topic, self._plan.token_of(mine[0].id), 0)]
         self._collector.commit(offsets, self._member.metadata)
         if not self._exactly_once and offsets:
             self._member.commit(offsets)
