@@ -69,15 +69,21 @@ class Store:
         )
         self._lock = threading.Lock()
         self._engine: Engine | None = None
+        self._beside: Engine | None = None
         # Kept: taking one from the pool for each transaction costs more than beginning and committing it.
         self._writer: Connection | None = None
         app.on_start(self.open)
         app.on_stop(self.close)
 
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._app.settings.database.url or f"sqlite:///.ottla/shop/{self._app.name}.db"
+
     def open(self) -> None:
         """Connect and create what is missing. Raises SQLAlchemy's OperationalError when the database cannot be
         reached."""
-        self._engine = open_engine(self._app.settings.database.url or f"sqlite:///.ottla/shop/{self._app.name}.db")
+        self._engine = open_engine(self.url)
         self._writer = self._engine.connect()
         with self.transaction() as tx:  # the lock: several processes may start at once on one PostgreSQL
             self._metadata.create_all(tx)
@@ -87,10 +93,17 @@ class Store:
         with self._lock:
             if self._writer is not None:
                 self._writer.close()
-                self._writer = None
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
+            for engine in (self._engine, self._beside):
+                if engine is not None:
+                    engine.dispose()
+            self._writer = self._engine = self._beside = None
+
+    def beside(self) -> Engine:
+        """Another engine for the same database, for whoever works beside the handlers, such as an outbox's relay: it
+        takes the write lock when it writes, and not at the beginning of each transaction."""
+        with self._lock:
+            self._beside = self._beside or open_engine(self.url, alone=False)
+            return self._beside
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -163,15 +176,18 @@ def _restored(answer_type: str | None, answer: str | None) -> ShopEvent | None:
     return msgspec.json.decode(answer, type=named(answer_type))
 
 
-def open_engine(address: str) -> Engine:
-    """An engine for SQLite or PostgreSQL whose transactions take the write lock at their beginning."""
+def open_engine(address: str, *, alone: bool = True) -> Engine:
+    """An engine for SQLite or PostgreSQL; with SQLite, transactions take the write lock at their beginning if they are
+    to be alone."""
     url = make_url(address)
     if url.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
     _make_folder(url)
     engine = create_engine(url, connect_args={"timeout": 30})
-    event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_immediate)
+    event.listen(engine, "connect", _write_ahead)
+    if alone:
+        event.listen(engine, "connect", _begin_nothing)
+        event.listen(engine, "begin", _begin_immediate)
     return engine
 
 
@@ -180,12 +196,15 @@ def _make_folder(url: URL) -> None:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
 
 
-def _set_up_sqlite(connection: Any, _record: Any) -> None:
+def _write_ahead(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin_nothing(connection: Any, _record: Any) -> None:
     # The driver would begin transactions on its own, and late: a transaction that reads before it writes could then
     # fail with "database is locked" instead of waiting. So it is told not to, and `_begin_immediate` does.
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def _begin_immediate(connection: Connection) -> None:

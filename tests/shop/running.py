@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from sqlalchemy import Table, func, select
+from sqlalchemy import FromClause, Table, func, select
 from sqlalchemy.engine import Engine
 
 from ottla import KafkaSettings
@@ -97,7 +97,7 @@ class RunningShop:
         with self._reading(name) as connection:
             return [dict(row._mapping) for row in connection.execute(select(table))]
 
-    def count(self, name: str, table: Table) -> int:
+    def count(self, name: str, table: FromClause) -> int:
         with self._reading(name) as connection:
             return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -34,22 +33,18 @@ def cancelled(command: Command) -> OrderCancelled:
     return command.event
 
 
-def overdue(store: Store) -> list[Command]:
-    with store.reading() as connection:
-        found = tables.unacknowledged(connection, datetime.now(UTC) + timedelta(seconds=1), 100)
-        return [acceptance.restored(connection, row) for row in found]
-
-
 def test_an_order_is_booked_with_its_event(store: Store) -> None:
     command = accept(store, invoice("1", line("A", 2, "2.50")))
     assert isinstance(command.event, OrderCreated)
-    assert overdue(store) == [command]
-    assert not command.acknowledged
+    assert command.is_new
+    [row] = rows(store, tables.commands)
+    assert (row["command_id"], row["event_type"]) == (command.command_id, "OrderCreated")
 
 
 def test_the_same_invoice_again_is_the_same_command(store: Store) -> None:
     first = accept(store, invoice("1", line("A", 2, "2.50")))
-    assert accept(store, invoice("1", line("A", 2, "2.5"))) == first
+    again = accept(store, invoice("1", line("A", 2, "2.5")))
+    assert (again.event, again.event_id, again.is_new) == (first.event, first.event_id, False)
     assert len(rows(store, tables.commands)) == 1
 
 
@@ -156,23 +151,3 @@ def test_an_order_that_was_sent_cannot_be_cancelled(store: Store) -> None:
 
 def follow(store: Store, event: ShopEvent) -> None:
     store.once([event], [context(event)], tables.project)
-
-
-def test_acknowledged_commands_are_not_overdue(store: Store) -> None:
-    first, second = accept(store, invoice("1")), accept(store, invoice("2"))
-    with store.transaction() as tx:
-        tables.acknowledge(tx, [first.command_id])
-    assert overdue(store) == [second]
-    assert accept(store, invoice("1")).acknowledged
-
-
-def test_a_cancellation_waits_for_its_order_to_be_published(store: Store) -> None:
-    ordered = accept(store, invoice("1", line("A", 2)))
-    command = accept(store, invoice("C1", line("A", -1)))
-    assert command.after == ordered
-    assert [found.after for found in overdue(store)] == [None, ordered]
-
-
-def test_overdue_commands_come_in_the_sequence_of_their_acceptance(store: Store) -> None:
-    accepted = [accept(store, invoice(str(number))) for number in (5, 3, 9, 1)]
-    assert overdue(store) == accepted

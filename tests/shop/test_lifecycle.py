@@ -79,7 +79,7 @@ def test_each_event_of_the_services_is_a_command_that_keeps_its_id() -> None:
     builder = StreamsBuilder()
     commands_from_events(builder)
     with TopologyTestDriver(builder.build()) as driver:
-        header = [("ce_id", b"event-1")]
+        header: list[tuple[str, bytes | None]] = [("ce_id", b"event-1")]
         driver.input(OrderCancelled).pipe(OrderCancelled("o", None, "1", [StockLine("A", 2)], True), headers=header)
         [command] = driver.output(TakeBack).read_all()
         assert (command.key, command.value, command.headers) == ("o", TakeBack("o", 2, True), header)

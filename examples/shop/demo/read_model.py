@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, table
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -21,6 +21,7 @@ from shop.store import open_engine
 
 IN_FLIGHT = ("accepted", "reserved", "paid")
 CREATED = OrderCreated.__name__
+outbox = table("ottla_outbox")
 CANCELLED = OrderCancelled.__name__
 
 
@@ -89,6 +90,14 @@ class ReadModel:
             with self._reading() as connection:
                 query = select(func.count()).select_from(orders).where(orders.c.progress == int(Progress.shipped))
                 return int(connection.execute(query).scalar_one())
+        except SQLAlchemyError:
+            return 0
+
+    def unsent(self) -> int:
+        """How many events wait in the outbox."""
+        try:
+            with self._reading() as connection:
+                return int(connection.execute(select(func.count()).select_from(outbox)).scalar_one())
         except SQLAlchemyError:
             return 0
 

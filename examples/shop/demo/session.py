@@ -132,7 +132,7 @@ class Session:
         if totals is not None and self.loader.done.is_set():
             self.rest.begin()
             resting_s = now - self.rest.since if self.rest.since is not None else 0.0
-            if totals.in_flight == 0 or resting_s > REST_IS_FINAL_S:
+            if (totals.in_flight == 0 and not self.read_model.unsent()) or resting_s > REST_IS_FINAL_S:
                 self.ended_at = self.ended_at or now
                 if resting_s > 0 and not self.at_rest:
                     self.at_rest, self.rested_at = True, now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -35,16 +35,12 @@ class Contradiction(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """An accepted command, which leads to exactly one event.
-
-    `after` is the command whose event must be on the topic first: an order must not be cancelled before it is created.
-    """
+    """An accepted command, which leads to exactly one event. `is_new`: it was not accepted before."""
 
     command_id: str
     invoice_no: str | None
     event: OrderCreated | OrderCancelled
-    acknowledged: bool = False
-    after: Command | None = None
+    is_new: bool = field(default=False, compare=False)
 
     @property
     def event_id(self) -> str:
@@ -63,8 +59,8 @@ def accept(tx: Connection, invoice: domain.Invoice) -> Command:
     fingerprint = _fingerprint(invoice)
     if invoice.is_cancellation:
         booked = tables.command(tx, command_id)
-        return _known(tx, booked, fingerprint) if booked else _cancel_newest(tx, invoice, command_id, fingerprint)
-    command = Command(command_id, invoice.invoice_no, domain.created(invoice))
+        return _known(booked, fingerprint) if booked else _cancel_newest(tx, invoice, command_id, fingerprint)
+    command = Command(command_id, invoice.invoice_no, domain.created(invoice), is_new=True)
     is_new = _book(
         tx,
         command,
@@ -72,17 +68,17 @@ def accept(tx: Connection, invoice: domain.Invoice) -> Command:
         invoice_date=invoice.invoice_date,
         remaining=_encode(domain.pieces(invoice.lines)).decode(),
     )
-    return command if is_new else _known(tx, tables.command(tx, command_id), fingerprint)
+    return command if is_new else _known(tables.command(tx, command_id), fingerprint)
 
 
-def _known(tx: Connection, booked: Row[Any] | None, fingerprint: str) -> Command:
+def _known(booked: Row[Any] | None, fingerprint: str) -> Command:
     assert booked is not None, "found in the same transaction"
     if booked.fingerprint != fingerprint:
         raise Contradiction(
             f"Invoice {booked.invoice_no} was accepted before with other content. "
             "Send it as it was, or under a number of its own."
         )
-    return restored(tx, booked)
+    return restored(booked)
 
 
 def cancel(tx: Connection, order_id: str) -> Command:
@@ -95,7 +91,7 @@ def cancel(tx: Connection, order_id: str) -> Command:
     command_id = domain.order_id_of(f"cancellation of {order_id}")
     booked = tables.command(tx, command_id)
     if booked is not None:
-        return restored(tx, booked)
+        return restored(booked)
     order = tables.command(tx, order_id)
     if order is None or order.event_type != OrderCreated.__name__:
         raise UnknownOrder(f"There is no order {order_id}.")
@@ -140,7 +136,7 @@ def _cancel(
         whole=not left,
     )
     tables.set_remaining(tx, order.order_id, _encode(left).decode())
-    command = Command(command_id, invoice_no, event, after=restored(tx, order))
+    command = Command(command_id, invoice_no, event, is_new=True)
     _book(tx, command, fingerprint=fingerprint)
     return command
 
@@ -158,14 +154,10 @@ def _book(tx: Connection, command: Command, **values: Any) -> bool:
     )
 
 
-def restored(connection: Connection, row: Row[Any]) -> Command:
+def restored(row: Row[Any]) -> Command:
     """The command that a row of the table `commands` holds."""
     event = msgspec.json.decode(row.event, type=_EVENTS[row.event_type])
-    after = None
-    if isinstance(event, OrderCancelled) and not row.acknowledged:
-        order = tables.command(connection, row.order_id)
-        after = None if order is None else restored(connection, order)
-    return Command(row.command_id, row.invoice_no, event, row.acknowledged, after)
+    return Command(row.command_id, row.invoice_no, event)
 
 
 def _fingerprint(invoice: domain.Invoice) -> str:

@@ -10,18 +10,20 @@ from typing import Annotated, Any
 from fastapi import FastAPI, HTTPException, Query
 from fastapi.exceptions import RequestValidationError
 
-from ottla import App, Context, Retry, exponential
+from ottla import App, Context, OttlaError, Retry, exponential
 from shop import events
 from shop.events import ShopEvent
 from shop.orders import acceptance, tables, views
 from shop.orders.bodies import Accepted, NewInvoice, OrderDetails, OrderPage, Problem, Status
+from shop.orders.desk import Desk
 from shop.orders.domain import Progress
-from shop.orders.outbox import NotAcknowledged, Outbox
 from shop.store import Store
 
 app = App("orders", events=events.ALL)
 store = Store(app, tables.metadata)
-outbox = Outbox(app, store)
+# What is committed is on its way a few milliseconds later; SQLite tells nobody, so the relay looks that often.
+outbox = app.outbox(store.beside, metadata=tables.metadata, poll_s=0.05)
+desk = Desk(store, outbox)
 api = FastAPI(
     lifespan=app.lifespan,
     title="Orders",
@@ -33,7 +35,7 @@ api = FastAPI(
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such order."},
     409: {"model": Problem, "description": "It contradicts what was accepted before."},
-    503: {"model": Problem, "description": "Kafka did not confirm in time. Repeating the request is safe."},
+    503: {"model": Problem, "description": "The schema registry does not answer, and needs to. Try again."},
 }
 BAD_INVOICE = {"description": "The invoice is refused, with every reason.", **views.refusal_example()}
 
@@ -53,14 +55,14 @@ async def place_order(body: NewInvoice) -> Accepted:
     """
     invoice = body.invoice()
     try:
-        command = await outbox.carry_out(lambda tx: acceptance.accept(tx, invoice))
+        command = await desk.carry_out(lambda tx: acceptance.accept(tx, invoice))
     except acceptance.NothingToCancel as refusal:
         fault = {"type": "unknown_cancellation", "loc": ("body", "invoice_no"), "msg": str(refusal)}
         raise RequestValidationError([{**fault, "input": body.invoice_no}]) from refusal
     except acceptance.Contradiction as refusal:
         raise HTTPException(409, str(refusal)) from refusal
-    except NotAcknowledged as delay:
-        raise HTTPException(503, str(delay)) from delay
+    except OttlaError as trouble:
+        raise HTTPException(503, str(trouble)) from trouble
     return views.accepted(command)
 
 
@@ -68,13 +70,13 @@ async def place_order(body: NewInvoice) -> Accepted:
 async def cancel_order(order_id: str) -> Accepted:
     """Cancel all that remains of an order that is still on its way."""
     try:
-        command = await outbox.carry_out(lambda tx: acceptance.cancel(tx, order_id))
+        command = await desk.carry_out(lambda tx: acceptance.cancel(tx, order_id))
     except acceptance.UnknownOrder as refusal:
         raise HTTPException(404, str(refusal)) from refusal
     except acceptance.Contradiction as refusal:
         raise HTTPException(409, str(refusal)) from refusal
-    except NotAcknowledged as delay:
-        raise HTTPException(503, str(delay)) from delay
+    except OttlaError as trouble:
+        raise HTTPException(503, str(trouble)) from trouble
     return views.accepted(command)
 
 

@@ -1,7 +1,7 @@
 """The orders database: the commands that were accepted, and the read model built from everybody's events.
 
-The two halves do not touch. A row of `commands` is written when an invoice is accepted, before its event is
-published; the read model is written only by events, as another service's would be.
+The two halves do not touch. A row of `commands` is written when an invoice is accepted, with its event in the outbox;
+the read model is written only by events, as another service's would be.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     DateTime,
     Index,
@@ -23,7 +22,6 @@ from sqlalchemy import (
     Text,
     bindparam,
     case,
-    false,
     select,
 )
 from sqlalchemy.engine import Connection, Row
@@ -41,7 +39,7 @@ handled = handled_table(metadata)
 commands = Table(
     "commands",
     metadata,
-    # Counts up with acceptance, so that events can be published again in the sequence in which they were accepted.
+    # Counts up with acceptance.
     Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("command_id", String(64), nullable=False, unique=True),
     Column("order_id", String(64), nullable=False, index=True),
@@ -52,17 +50,10 @@ commands = Table(
     Column("event_type", String(80), nullable=False),
     Column("event", Text, nullable=False),
     Column("accepted_at", DateTime(timezone=True), nullable=False),
-    Column("acknowledged", Boolean, nullable=False),
     # Of an order: the pieces that no cancellation has taken back yet, as JSON {stock_code: quantity}.
     Column("remaining", Text),
 )
 Index("commands_of_customer", commands.c.customer_id, commands.c.invoice_date)
-Index(
-    "commands_unacknowledged",
-    commands.c.seq,
-    sqlite_where=commands.c.acknowledged == false(),
-    postgresql_where=commands.c.acknowledged == false(),
-)
 
 orders = Table(
     "orders",
@@ -103,13 +94,6 @@ _orders_of_customer = (
 _set_remaining = (
     commands.update().where(commands.c.command_id == bindparam("id")).values(remaining=bindparam("still_remaining"))
 )
-_acknowledge = commands.update().where(commands.c.command_id == bindparam("id")).values(acknowledged=True)
-_unacknowledged = (
-    select(commands)
-    .where(commands.c.acknowledged == false(), commands.c.accepted_at <= bindparam("until"))
-    .order_by(commands.c.seq)
-    .limit(bindparam("limit"))
-)
 
 
 def command(connection: Connection, command_id: str) -> Row[Any] | None:
@@ -119,7 +103,7 @@ def command(connection: Connection, command_id: str) -> Row[Any] | None:
 
 def insert_command(tx: Connection, **values: Any) -> bool:
     """Book an accepted command; False, and nothing written, if one with this id is booked already."""
-    return _insert_command.run(tx, {"accepted_at": datetime.now(UTC), "acknowledged": False, **values}) == 1
+    return _insert_command.run(tx, {"accepted_at": datetime.now(UTC), **values}) == 1
 
 
 def orders_to_cancel(tx: Connection, customer_id: str, until: datetime) -> Iterable[Row[Any]]:
@@ -130,16 +114,6 @@ def orders_to_cancel(tx: Connection, customer_id: str, until: datetime) -> Itera
 def set_remaining(tx: Connection, order_id: str, remaining: str) -> None:
     """Note what cancellations have left of an order."""
     tx.execute(_set_remaining, {"id": order_id, "still_remaining": remaining})
-
-
-def acknowledge(tx: Connection, command_ids: Iterable[str]) -> None:
-    """Note that Kafka has the events of these commands."""
-    tx.execute(_acknowledge, [{"id": command_id} for command_id in command_ids])
-
-
-def unacknowledged(connection: Connection, until: datetime, limit: int) -> Sequence[Row[Any]]:
-    """Commands accepted before `until` whose events Kafka may not have, in the sequence of their acceptance."""
-    return connection.execute(_unacknowledged, {"until": until, "limit": limit}).all()
 
 
 # --- read model

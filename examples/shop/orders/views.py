@@ -37,7 +37,7 @@ def details(connection: Connection, order_id: str) -> OrderDetails | None:
         booked = tables.command(connection, order_id)
         if booked is None:
             return None
-        command = acceptance.restored(connection, booked)
+        command = acceptance.restored(booked)
         if not isinstance(command.event, OrderCreated):
             return None
         return OrderDetails(
