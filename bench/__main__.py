@@ -14,6 +14,7 @@ BENCHES = {
     "capacity": "the embedded broker with 200 connections, and with 500 topics of 6 partitions: time, memory, latency",
     "demo": "the shop at full rate: orders per second through all services, time to the first shipped order, memory",
     "listener": "Ottla's listeners beside a bare client loop: sync, async, batches, exactly once, handlers that wait",
+    "memory": "a service over ten million records: its resident memory meanwhile, and the slope of it",
     "peers": "the same orders read by FastStream, Quix Streams, Faust, spring-kafka and Ottla, on both brokers",
     "publish": "typed events published beside a bare producer that is handed finished records",
     "recovery": "a stream application killed with -9: time until it processes again, changelog records read meanwhile",
@@ -38,7 +39,9 @@ def main() -> int:
     parser.add_argument("--save", action="store_true", help="keep the JSON in bench/results/NAME.json")
     parser.add_argument("--orders", type=Path, help="a file in the Online Retail columns instead of the sample day")
     parser.add_argument(
-        "--records", type=int, help="listener, peers: orders (default 1,000,000); streams: of a round (default 400,000)"
+        "--records",
+        type=int,
+        help="listener, peers: orders (default 1,000,000), memory: ten times; streams: of a round (default 400,000)",
     )
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka", help="streams: which one to run on")
     parser.add_argument(

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from ottla import App, Context, PublishError, Retry, derived_event_id, event_type, fixed
@@ -275,3 +276,43 @@ async def test_an_app_that_runs_again_reports_its_lag_once_and_not_what_killed_t
     async with app.running():
         assert app.health.dead() == []
         assert app.metrics.page().count(b"# TYPE ottla_consumer_lag gauge") == 1
+
+
+async def test_large_records_in_hand_are_bounded_by_their_bytes(world: World) -> None:
+    size, most, count = 100_000, 1_000_000, 120
+    limits = msgspec.structs.replace(world.settings.listener, buffered_bytes_max=most, batch_records=5)
+    app, gate, seen = App(world.group, settings=msgspec.structs.replace(world.settings, listener=limits)), Gate(), []
+
+    @app.listen(world.Ordered)
+    def take(order: Any) -> None:
+        gate.wait()
+        seen.append(len(order.order_id))
+
+    async with app.running():
+        for _ in range(count // 20):
+            await app.publish_many([world.Ordered("x" * size) for _ in range(20)])
+        runner: Any = app._runner
+        (worker,) = await eventually(lambda: [*runner._workers.values()], what="the assignment")
+        await eventually(lambda: worker.paused, what="the pause")
+        assert gate.asked == 1
+        assert most // size <= worker.tracker.in_hand <= most // size + limits.batch_records, (
+            "as many as may be, and one more poll"
+        )
+        gate.open()
+        await eventually(lambda: len(seen) == count, what="all of them")
+    assert set(seen) == {size}
+
+
+class Gate:
+    """Holds handlers back until it is opened."""
+
+    def __init__(self) -> None:
+        self._opened = threading.Event()
+        self.asked = 0
+
+    def wait(self) -> None:
+        self.asked += 1
+        assert self._opened.wait(60)
+
+    def open(self) -> None:
+        self._opened.set()

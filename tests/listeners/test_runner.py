@@ -6,7 +6,7 @@ import confluent_kafka
 import pytest
 
 from ottla import Settings, per_partition
-from ottla.listeners.flow import by_place
+from ottla.listeners.flow import Sizes, by_place
 from ottla.listeners.runner import ListenerRunner
 from ottla.observability.health import Health
 
@@ -131,3 +131,20 @@ def test_records_are_given_to_their_partitions_in_their_order(several: bool) -> 
         place: [one.offset() for one in fetched if (one.topic(), one.partition()) == place]
         for place in {(one.topic(), one.partition()) for one in fetched}
     }
+
+
+class _Sized:
+    def __init__(self, size: int) -> None:
+        self._value = bytes(size)
+
+    def value(self) -> bytes:
+        return self._value
+
+
+def test_a_partition_may_have_fewer_records_in_hand_where_they_are_large() -> None:
+    sizes, place = Sizes(1000), ("orders", 0)
+    assert sizes.most(place, 20) == 20
+    for size, most in ((10, 20), (100, 10), (5000, 1), (0, 20)):
+        sizes.received(place, [_Sized(size)] * 9)  # type: ignore[list-item]
+        assert sizes.most(place, 20) == most
+    assert sizes.most(("orders", 1), 20) == 20

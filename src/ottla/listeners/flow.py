@@ -15,6 +15,29 @@ Place = tuple[str, int]
 
 PATIENCE_S = 0.1
 LOOK_S = 0.002
+EVERY = 8
+
+
+class Sizes:
+    """How large the records of each partition are, by those that came last.
+
+    Args:
+        bytes_max: Of the values that a partition may have in hand.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._mean: dict[Place, int] = {}
+
+    def received(self, place: Place, messages: list[Message]) -> None:
+        """Records have come; every eighth is looked at, and the first."""
+        some = [len(message.value() or b"") for message in messages[::EVERY]]
+        self._mean[place] = sum(some) // len(some)
+
+    def most(self, place: Place, records: int) -> int:
+        """How many records a partition may have in hand: at most `records`, and at least one."""
+        mean = self._mean.get(place, 0)
+        return records if records * mean <= self._bytes_max else max(1, self._bytes_max // mean)
 
 
 def by_place(messages: list[Any], several: bool, faulty: Callable[[Any], None]) -> dict[Place, list[Message]]:
@@ -42,7 +65,7 @@ def by_place(messages: list[Any], several: bool, faulty: Callable[[Any], None]) 
 def steer(
     consumer: Any,
     workers: Mapping[Place, Partition],
-    limit: Callable[[str], int],
+    limit: Callable[[Place], int],
     held: Callable[[Place], bool],
 ) -> None:
     """Pauses the partitions that are behind, resumes those that have caught up.
@@ -54,15 +77,17 @@ def steer(
     Args:
         consumer: The client.
         workers: All partitions of the member.
-        limit: How many unfinished records a partition of a topic may have.
+        limit: How many unfinished records a partition may have.
         held: Whether a partition rests for another reason.
 
     Raises:
         RuntimeError: The worker of a partition has died.
     """
-    _let_catch_up([w for w in workers.values() if not w.paused and w.tracker.in_hand >= limit(w.topic)], limit)
+    most_of = {place: limit(place) for place in workers}
+    full = [(w, most_of[place]) for place, w in workers.items() if not w.paused and w.tracker.in_hand >= most_of[place]]
+    _let_catch_up(full)
     for place, worker in workers.items():
-        most = limit(worker.topic)
+        most = most_of[place]
         behind = worker.tracker.in_hand > most // 2 if worker.paused else worker.tracker.in_hand >= most
         rests = behind or held(place)
         if rests and not worker.paused:
@@ -74,8 +99,8 @@ def steer(
             raise RuntimeError(f"{place[0]}[{place[1]}]: the partition's task ended: {error}") from error
 
 
-def _let_catch_up(full: list[Partition], limit: Callable[[str], int]) -> None:
+def _let_catch_up(full: list[tuple[Partition, int]]) -> None:
     """Waits a moment, as long as one of them has more than half of what it may have."""
     until = time.monotonic() + PATIENCE_S
-    while any(worker.tracker.in_hand > limit(worker.topic) // 2 for worker in full) and time.monotonic() < until:
+    while any(worker.tracker.in_hand > most // 2 for worker, most in full) and time.monotonic() < until:
         time.sleep(LOOK_S)

@@ -30,7 +30,7 @@ from ottla.listeners.async_partition import AsyncPartition
 from ottla.listeners.control import Control, PartitionsHook, Target
 from ottla.listeners.declaration import Listener
 from ottla.listeners.exactly_once import FEED, WAITING_WINDOW, WINDOW, ExactlyOnce, feed, read_committed
-from ottla.listeners.flow import by_place, steer
+from ottla.listeners.flow import Sizes, by_place, steer
 from ottla.listeners.hooks import Companion, Conditions, Observer
 from ottla.listeners.partition import Partition
 from ottla.listeners.rebuild import find_parked
@@ -133,6 +133,7 @@ class ListenerRunner:
         shortest = self._limits.commit_interval_s if exactly_once is None else self._limits.transaction_interval_s
         self._patience_s = max(POLL_MIN_S, min(POLL_S, shortest))
         self._standings = Standings()
+        self._sizes = Sizes(self._limits.buffered_bytes_max)
         # What the watch looks at (listeners/watch.py); monotonic seconds.
         self.topics = self._topics
         self.group = settings.kafka.named(service)
@@ -272,6 +273,7 @@ class ListenerRunner:
         if self._exactly_once is not None and self._exactly_once.knows(place):
             self._exactly_once.received(place, messages)
         feed(worker, messages)
+        self._sizes.received(place, messages)
         self._standings.received(place, messages)
         if self._companion is not None:
             self._companion.received(messages)
@@ -317,8 +319,8 @@ class ListenerRunner:
             places = [(one.topic, one.partition) for one in partitions]
             self._control.tell(hooks, places, self._loop, self._limits.drain_timeout_s, self._log)
 
-    def _buffered_max(self, topic: str) -> int:
-        limit = self._limits.buffered_records_max
+    def _buffered_max(self, place: Place) -> int:
+        topic, limit = place[0], self._sizes.most(place, self._limits.buffered_records_max)
         if topic in self._exact_topics and self._waits(topic):
             return min(limit, WAITING_WINDOW)
         return min(limit, WINDOW) if topic in self._exact_topics and self._orders[topic].parallel > 1 else limit

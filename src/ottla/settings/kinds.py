@@ -149,6 +149,7 @@ class ListenerSettings(Section, frozen=True, kw_only=True):
             trade that for fewer, larger batches, which cost everybody much less.
         batch_records: Records asked of the client library at once.
         buffered_records_max: Records waiting per partition before that partition is paused.
+        buffered_bytes_max: The same, of their values in bytes; what is on its way from the brokers (16 MB) is besides.
         drain_timeout_s: How long a revoke or a shutdown waits for records in hand.
         instance_id: Makes this process a static member of its group (KIP-345): one that comes back under the same id
             within the session timeout has its partitions again, and nobody else was disturbed. Each process needs one
@@ -169,6 +170,7 @@ class ListenerSettings(Section, frozen=True, kw_only=True):
     fetch_wait_s: Seconds = 0.5
     batch_records: Count = 1000
     buffered_records_max: Count = 2000
+    buffered_bytes_max: Count = 33_554_432
     drain_timeout_s: Seconds = 10.0
     instance_id: str | None = None
     session_timeout_s: Positive = 45.0
