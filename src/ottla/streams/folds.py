@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ottla.streams.aggregates import Aggregate, Count, Sum
+from ottla.streams.aggregates import ON_COLUMNS, Aggregate, Count, Sum
 from ottla.streams.operators.batch import Batch
 
 
@@ -16,17 +16,26 @@ class Fold:
         fields: The fields of the value it looks at; None if it looks at the whole value.
         plain: Whether the state is the result.
         several: Whether records of several streams come in, each with the number of its stream.
+        on_columns: Whether there is `many`.
+        adds, counts: Whether it does no more than that with its items.
     """
 
     fields: tuple[str, ...] | None = None
     plain = True
     several = False
+    on_columns = False
+    adds = False
+    counts = False
 
     def items(self, batch: Batch) -> Sequence[Any]:
         """What `step` wants of each record."""
         return batch.whole
 
     def step(self, key: Any, state: Any, item: Any) -> Any:
+        raise NotImplementedError
+
+    def many(self, state: Any, items: Sequence[Any]) -> Any:
+        """The state after many records of a group, at least one, where no item is None."""
         raise NotImplementedError
 
     def merge(self, key: Any, left: Any, right: Any) -> Any:
@@ -80,8 +89,10 @@ class DeclaredFold(Fold):
         self.fields = () if aggregate.field is None else (aggregate.field,)
         self.plain = type(aggregate).result is Aggregate.result
         self.result = aggregate.result  # type: ignore[method-assign]  # one call less
+        self.on_columns = type(aggregate) in ON_COLUMNS
         self.adds = type(aggregate) is Sum
         self.counts = type(aggregate) is Count
+        self.many = aggregate.many  # type: ignore[method-assign]
 
     def items(self, batch: Batch) -> Sequence[Any]:
         return batch.keys if self.aggregate.field is None else batch.field(self.aggregate.field)
@@ -108,6 +119,7 @@ class SummaryFold(Fold):
         self._parts = tuple(parts.values())
         self.fields = tuple(dict.fromkeys(part.field for part in self._parts if part.field is not None))
         self._nothing = (None,) * len(parts)
+        self.on_columns = all(type(part) in ON_COLUMNS for part in self._parts)
 
     def items(self, batch: Batch) -> Sequence[Any]:
         return list(
@@ -119,6 +131,13 @@ class SummaryFold(Fold):
             old if new is None else part.first(new) if old is None else part.step(old, new)
             for part, old, new in zip(self._parts, state or self._nothing, item, strict=True)
         )
+
+    def many(self, state: Any, items: Sequence[Any]) -> Any:
+        after = []
+        for part, old, column in zip(self._parts, state or self._nothing, zip(*items, strict=True), strict=True):
+            there = [one for one in column if one is not None] if None in column else column
+            after.append(part.many(old, there) if there else old)
+        return tuple(after)
 
     def merge(self, key: Any, left: Any, right: Any) -> Any:
         if left is None or right is None:

@@ -7,10 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 from ottla.streams.context import TaskContext
-from ottla.streams.folds import DeclaredFold, Fold
+from ottla.streams.folds import Fold
 from ottla.streams.operators.base import Operator
 from ottla.streams.operators.batch import Batch
+from ottla.streams.operators.columns import grouped, latest
 from ottla.streams.operators.tables import TableOptions
+from ottla.streams.records import NO_TIMESTAMP
 from ottla.streams.stores.write_back import Entry, WriteBack
 
 _IMMUTABLE = {int, float, str, bytes, bool, tuple, frozenset, Decimal}
@@ -85,6 +87,30 @@ class CachedOperator(Operator):
         self._states.entries[raw] = entry
         return entry
 
+    def _read(self, keys: dict[bytes, Any]) -> None:
+        """Reads the states of many raw keys, given with their typed ones, that are not in memory yet."""
+        entries = self._states.entries
+        missing = [raw for raw in keys if raw not in entries]
+        for raw, data in zip(missing, self._store.bytes.get_many(missing), strict=True):
+            held = None if data is None else self._store.decoded(data)
+            state, stamp = (None, NO_TIMESTAMP) if held is None else (held.value, held.timestamp_ms)
+            entries[raw] = Entry(raw, keys[raw], state, stamp)
+
+    def _taken_in(self, groups: dict[bytes, list[Any]], stamps: dict[bytes, int]) -> bool:
+        """Takes the items of each raw key into its state; False, with nothing done, if that fails for one of them."""
+        entries, many = self._states.entries, self._fold.many
+        try:
+            states = [many(entries[raw].value, items) for raw, items in groups.items()]
+        except Exception:
+            return False  # one by one it shows whose fault it is
+        touch = self._states.touch
+        for raw, state in zip(groups, states, strict=True):
+            entry, stamp = entries[raw], stamps[raw]
+            entry.timestamp_ms = stamp if entry.value is None else max(stamp, entry.timestamp_ms)
+            entry.value = state
+            touch(entry)
+        return True
+
     def _stored(self, entry: Entry) -> Any:
         data = self._store.bytes.get(entry.raw_key)
         return None if data is None else self._store.decoded(data).value
@@ -113,21 +139,28 @@ class StreamAggregate(CachedOperator):
             return
         raw_keys = batch.raw_keys or self._store.key.encode_many(batch.keys, self._store.topic)
         items = self._fold.items(batch)
-        if self._cached:
-            if isinstance(self._fold, DeclaredFold) and (self._fold.adds or self._fold.counts):
-                self._quickly(batch, raw_keys, items, counts=self._fold.counts)
-            else:
-                for index, raw in enumerate(raw_keys):
-                    self._step(batch, index, raw, items[index])
-            self._full()
-            return
-        for index, raw in enumerate(raw_keys):
-            self._step(batch, index, raw, items[index])
-            self.flush()
+        if not self._cached:
+            for index, raw in enumerate(raw_keys):
+                self._step(batch, index, raw, items[index])
+                self.flush()
+        elif self._fold.adds or self._fold.counts:
+            self._quickly(batch, raw_keys, items)
+        elif not self._on_columns(batch, raw_keys, items):
+            for index, raw in enumerate(raw_keys):
+                self._step(batch, index, raw, items[index])
         self._full()
 
-    def _quickly(self, batch: Batch, raw_keys: Sequence[Any], items: Sequence[Any], *, counts: bool) -> None:
-        """Sums and counts without a call per record."""
+    def _on_columns(self, batch: Batch, raw_keys: Sequence[Any], items: Sequence[Any]) -> bool:
+        """All records at once; False, with nothing done, where they have to be looked at one by one."""
+        if not self._fold.on_columns or None in items:
+            return False
+        groups = grouped(raw_keys, items)
+        self._read(dict(zip(raw_keys, batch.keys, strict=True)))
+        return self._taken_in(groups, latest(raw_keys, batch.timestamps))
+
+    def _quickly(self, batch: Batch, raw_keys: Sequence[Any], items: Sequence[Any]) -> None:
+        """Sums and counts without a call per record, nor anything put together first."""
+        counts = self._fold.counts
         entries, touch = self._states.entries, self._states.touch
         for index, (raw, item, stamp) in enumerate(zip(raw_keys, items, batch.timestamps, strict=True)):
             entry = entries.get(raw)

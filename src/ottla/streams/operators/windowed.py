@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ottla.streams.context import TaskContext
-from ottla.streams.folds import DeclaredFold, Fold
+from ottla.streams.folds import Fold
 from ottla.streams.operators.aggregation import CachedOperator, Collected
 from ottla.streams.operators.base import Operator
 from ottla.streams.operators.batch import Batch
+from ottla.streams.operators.columns import crowded, grouped, latest
 from ottla.streams.operators.tables import TableOptions
 from ottla.streams.records import NO_TIMESTAMP
 from ottla.streams.windows import TimeWindows, Window, Windowed
@@ -152,11 +153,11 @@ class WindowAggregate(WindowOperator):
                 return
         raw_keys = batch.raw_keys or self._store.key.encode_many(batch.keys, self._store.topic)
         items = self._fold.items(batch)
-        fold = self._fold
-        is_simple = isinstance(fold, DeclaredFold) and (fold.adds or fold.counts)
-        if is_simple and self._cached and not self._window_options.on_close:
-            assert isinstance(fold, DeclaredFold)
-            self._quickly(batch, raw_keys, items, counts=fold.counts)
+        if self._on_columns(batch, raw_keys, items):
+            self._full()
+            return
+        if (self._fold.adds or self._fold.counts) and self._cached and not self._window_options.on_close:
+            self._quickly(batch, raw_keys, items)
             return
         late: list[int] = []
         lost = 0
@@ -176,8 +177,44 @@ class WindowAggregate(WindowOperator):
         self.put_aside(batch, late, lost)
         self._full()
 
-    def _quickly(self, batch: Batch, raw_keys: Sequence[Any], items: Sequence[Any], *, counts: bool) -> None:
-        """Sums and counts without a call per record."""
+    def _on_columns(self, batch: Batch, raw_keys: Sequence[Any], items: Sequence[Any]) -> bool:
+        """All records at once, where each falls into one window and none is late; False, with nothing done, where they
+        have to be looked at one by one."""
+        size, stamps = self._windows.size_ms, batch.timestamps
+        if not (self._fold.on_columns and self._cached and self._windows.advance_ms == size):
+            return False
+        if self._window_options.on_close or None in items or not crowded(raw_keys):
+            return False
+        time = max(self.time_ms, max(stamps))
+        first = min(stamps)
+        if first - first % size + size <= time - self._windows.grace_ms:
+            return False
+        starts = [stamp - stamp % size for stamp in stamps]
+        # What stands before and behind the key in the store, by start.
+        around = {start: (self._store.segments.prefix(start), self._store.tail(start)) for start in set(starts)}
+        if not all(map(self._store.segments.observe, sorted(around, reverse=True))):
+            return False
+        windows = [
+            before + key + behind
+            for key, (before, behind) in zip(raw_keys, map(around.__getitem__, starts), strict=True)
+        ]
+        groups = grouped(windows, items)
+        rows = dict(zip(windows, range(len(windows)), strict=True))
+        self._read(
+            {
+                raw: Windowed(batch.keys[row], Window(starts[row], starts[row] + size))
+                for raw, row in rows.items()
+                if raw not in self._states.entries
+            }
+        )
+        if not self._taken_in(groups, latest(windows, stamps)):
+            return False
+        self.context.times[self.name] = time
+        return True
+
+    def _quickly(self, batch: Batch, raw_keys: Sequence[Any], items: Sequence[Any]) -> None:
+        """Sums and counts one by one, but without looking at their options for each."""
+        counts = self._fold.counts
         size, grace, starts = self._windows.size_ms, self._windows.grace_ms, self._windows.starts
         entries, touch = self._states.entries, self._states.touch
         time = self.time_ms
