@@ -19,7 +19,7 @@ from ottla.kafka.producer import Producer
 from ottla.settings import KafkaSettings
 from ottla.testing import Broker
 from tests.faults.streams.evidence import keep
-from tests.faults.streams.verifier import wrong, wrong_at_last
+from tests.faults.streams.verifier import lost, wrong, wrong_at_last
 from tests.streams.runtime.instances import Instances
 from tests.streams.runtime.totals import Setup
 
@@ -123,3 +123,39 @@ def test_three_instances_that_are_killed_lose_nothing_and_do_nothing_twice(
     finally:
         instances.close()
     assert check(settings, setup.source, setup.sink) == []
+
+
+def test_at_least_once_an_instance_that_is_killed_loses_nothing(
+    embedded_broker: Broker, topic_name: str, tmp_path: Path
+) -> None:
+    chance = random.Random(5)
+    setup = Setup(
+        name=f"app-{topic_name}",
+        bootstrap_servers=embedded_broker.bootstrap_servers,
+        state_dir="",
+        source=f"{topic_name}-in",
+        sink=f"{topic_name}-out",
+        guarantee="at_least_once",
+    )
+    settings = KafkaSettings(bootstrap_servers=setup.bootstrap_servers, topic_partitions=3)
+    Admin(settings).ensure_topics({setup.source: 3, setup.sink: 3})
+    instances, given = Instances(setup, tmp_path), Input(settings, setup.source)
+    try:
+        instances.start(0)
+        for _ in range(3):
+            come_out = sum(Admin(settings).end_offsets([setup.sink]).values())
+            deadline = time.monotonic() + PATIENCE_S
+            while sum(Admin(settings).end_offsets([setup.sink]).values()) < come_out + 200:
+                assert time.monotonic() < deadline, f"nothing comes out any more\n{instances.logs()}"
+                time.sleep(0.05)
+            time.sleep(chance.random() * 0.2)
+            instances.kill(0)
+            instances.start(0)
+        given.finish()
+        deadline = time.monotonic() + PATIENCE_S
+        while faults := lost(settings, setup.source, setup.sink):
+            assert time.monotonic() < deadline, f"{faults}\n{instances.logs()}"
+            time.sleep(0.2)
+        instances.stop(0)
+    finally:
+        instances.close()

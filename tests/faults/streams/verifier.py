@@ -56,3 +56,13 @@ def wrong_at_last(settings: KafkaSettings, source: str, sink: str) -> list[str]:
             beyond = bool(got) and (got != sorted(set(got)) or got[-1] > inputs.get(key, 0))
             faults.append(f"{key}: {inputs.get(key)} went in, the last totals are {got[-5:]}{' (beyond)' * beyond}")
     return faults
+
+
+def lost(settings: KafkaSettings, source: str, sink: str) -> list[str]:
+    """What at least once may not do: with ones only going in, a key's last total is their number, or more where work
+    was done again. (A total in between may be missing: state can be known where the word of it was lost.)"""
+    inputs, outputs = expected(settings, source), totals(settings, sink)
+    last = {key: outputs.get(key, [0])[-1] for key in inputs}
+    return [
+        f"{key}: {count} went in, the last total is {last[key]}" for key, count in inputs.items() if last[key] < count
+    ]
