@@ -86,7 +86,7 @@ def accounts(name: str = "accounts", *, state: type = Account, **options: Any) -
     class Closed(msgspec.Struct):
         account: str
 
-    aggregate = Aggregate("account", state, **options)
+    aggregate: Aggregate[Any] = Aggregate("account", state, **options)
 
     def opened(account: Any, happened: Any) -> Any:
         return state(owner=happened.owner)
@@ -125,12 +125,12 @@ def accounts(name: str = "accounts", *, state: type = Account, **options: Any) -
     def close(account: Any, command: Any) -> Any:
         return [Closed(command.account)]
 
-    for function, cls in ((opened, Opened), (paid, Paid), (drawn, Drawn), (closed, Closed)):
-        first = state | None if cls is Opened else state
-        function.__annotations__ = {"account": first, "happened": cls}
+    appliers: list[tuple[Any, type]] = [(opened, Opened), (paid, Paid), (drawn, Drawn), (closed, Closed)]
+    deciders: list[tuple[Any, type]] = [(open_, Open), (pay, Pay), (draw, Draw), (move, Move), (close, Close)]
+    for function, cls in appliers:
+        function.__annotations__ = {"account": state | None if cls is Opened else state, "happened": cls}
         aggregate.applies(function)
-    for function, cls in ((open_, Open), (pay, Pay), (draw, Draw), (move, Move), (close, Close)):
-        first = state | None if cls is Open else state
-        function.__annotations__ = {"account": first, "command": cls}
+    for function, cls in deciders:
+        function.__annotations__ = {"account": state | None if cls is Open else state, "command": cls}
         aggregate.decides(function)
     return Accounts(aggregate, Open, Pay, Draw, Move, Close, Opened, Paid, Drawn, Closed)

@@ -10,7 +10,7 @@ with TopologyTestDriver(topology) as driver:
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -115,6 +115,7 @@ class TopologyTestDriver:
         self._capture = _Capture(read)
         self._globals: dict[str, MemoryStore] = {}
         handlers = handlers or ErrorHandlers(decode="fail", processing="fail", production="fail")
+        self._made: Counter[str] = Counter()
         self._tasks: list[Task] = []
         self._by_topic: dict[str, Task] = {}
         for sub in self.topology.subtopologies:
@@ -146,6 +147,11 @@ class TopologyTestDriver:
         if isinstance(topic, str):
             return InputTopic(self, topic, serde_of(key), serde_of(value))
         return InputTopic(self, event_type(topic).topic, TEXT, EventSerde(topic))
+
+    def next_offset(self, topic: str) -> int:
+        """The offset of the next record that is made for a topic, whoever makes it."""
+        self._made[topic] += 1
+        return self._made[topic] - 1
 
     def pipe(self, records: Iterable[RawRecord]) -> None:
         """Records as they come from Kafka, one after another."""
@@ -265,7 +271,6 @@ class InputTopic(Generic[K, V]):
         self._topic = topic
         self._events = isinstance(value, EventSerde)
         self._key, self._value = key.bind(driver.codecs), value.bind(driver.codecs)
-        self._offset = 0
 
     def pipe(
         self,
@@ -298,9 +303,9 @@ class InputTopic(Generic[K, V]):
             raw_key = None if key is None else self._key.encode(key, self._topic)
         raw_value = None if value is None else self._value.encode(value, self._topic)
         stamp = self._driver.now_ms if timestamp_ms is None else timestamp_ms
-        record = RawRecord(self._topic, 0, self._offset, stamp, raw_key, raw_value, headers or [])
-        self._offset += 1
-        return record
+        return RawRecord(
+            self._topic, 0, self._driver.next_offset(self._topic), stamp, raw_key, raw_value, headers or []
+        )
 
 
 class OutputTopic(Generic[K, V]):
