@@ -12,7 +12,7 @@ from typing import Any, cast
 from confluent_kafka import Consumer, IsolationLevel, TopicPartition
 from confluent_kafka import admin as untyped_admin
 
-from ottla import KafkaSettings
+from ottla import KafkaSettings, OttlaError
 from ottla.kafka.admin import Admin
 from ottla.kafka.tap import Tap
 from ottla.testing import Broker
@@ -75,7 +75,13 @@ class Progress:
     # ------------------------------------------------------------------ what is committed
 
     def ends(self, topic: str) -> dict[Place, int]:
-        return self._admin.ends((topic, place) for place in range(PARTITIONS))
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self._admin.ends((topic, place) for place in range(PARTITIONS))
+            except OttlaError:  # what it knows of the cluster is from before the broker's end
+                assert time.monotonic() < deadline, f"no broker tells where {topic} ends"
+                time.sleep(0.2)
 
     def wait_for(self, group: str, ends: dict[Place, int]) -> None:
         """Waits until the group has committed so much."""

@@ -51,7 +51,7 @@ def broken(cell: Cell) -> set[str]:
 def test_a_service_that_forgets_what_its_guarantee_needs_is_found_out(
     flawed: dict[Promise, Cell], promise: Promise
 ) -> None:
-    assert broken(flawed[promise]) == {WITHOUT[promise.guarantee]}
+    assert WITHOUT[promise.guarantee] in broken(flawed[promise])
 
 
 @pytest.mark.parametrize("promise", CARELESS_ONES, ids=lambda promise: promise.name)
