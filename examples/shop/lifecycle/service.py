@@ -8,6 +8,7 @@ from the other side.)
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
@@ -110,4 +111,5 @@ def shown(order_id: str, version: int, order: Order) -> OrderNow:
 
 def plain(event: Any) -> dict[str, Any]:
     """The fields of an event, without the order they are all about."""
-    return {name: getattr(event, name) for name in event.__struct_fields__ if name != "order_id"}
+    fields = {name: getattr(event, name) for name in event.__struct_fields__ if name != "order_id"}
+    return {name: amount(value) if isinstance(value, Decimal) else value for name, value in fields.items()}
