@@ -31,7 +31,7 @@ CALL_S = 60.0
 
 
 def kills(broker_kind: str) -> int:
-    """`make soak` asks for many more."""
+    """`make soak-kills` asks for many more."""
     return int(os.environ.get("OTTLA_KILLS", "5" if broker_kind == "embedded" else "1"))
 
 
