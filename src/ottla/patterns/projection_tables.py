@@ -169,13 +169,15 @@ def advance(connection: Connection, name: str, generation: int, place: Place, be
     mine = {"name": name, "generation": generation, "topic": place[0], "partition": place[1]}
     if before is None:
         statement = insert_on_conflict(POSITIONS, connection.dialect.name).values(**mine, next_offset=after)
-        return bool(connection.execute(statement.on_conflict_do_nothing()).rowcount)
+        # An INSERT's count of rows is not told by every driver; what it returns is.
+        written = statement.on_conflict_do_nothing().returning(POSITIONS.c.next_offset)
+        return connection.execute(written).first() is not None
     moved = connection.execute(
         update(POSITIONS)
         .where(*(POSITIONS.c[column] == value for column, value in mine.items()), POSITIONS.c.next_offset == before)
         .values(next_offset=after)
     )
-    return bool(moved.rowcount)
+    return moved.rowcount == 1
 
 
 def forget(connection: Connection, name: str, generation: int) -> None:
