@@ -19,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from confluent_kafka import KafkaException
+
 from bench.commands import note
 from bench.peers_env import kafka_streams_command, peers_python
 from bench.report import Bar, Report
@@ -132,41 +134,34 @@ def run(options: argparse.Namespace) -> Report:
         course = Course(broker, registry.url, options, folder)
         for workload, guarantee in chosen:
             started = time.monotonic()
-            found = figures[workload, guarantee] = _pair(course, workload, guarantee, options.runs)
+            found = figures[workload, guarantee] = {}
+            _race(course, (OTTLA, KAFKA_STREAMS), workload, guarantee, found, options.runs)
             if workload == CUSTOMER_TOTALS:
                 for name in (QUIX, FAUST):
-                    _alone(course, name, workload, guarantee, found, options.runs)
+                    _race(course, (name,), workload, guarantee, found, options.runs)
             took[f"{workload} {guarantee}"] = round(time.monotonic() - started, 1)
             note(f"{workload} {guarantee} took {took[f'{workload} {guarantee}']} s")
     details = _details(figures) | {"seconds_taken": took, "broker": options.broker, "records": options.records}
     return Report("streams", _bars(figures), details, _text(figures))
 
 
-def _pair(course: Course, workload: str, guarantee: str, runs: int) -> dict[str, list[Round]]:
-    """Both run at once, and work in turn."""
-    with ExitStack() as stack:
-        racers = [stack.enter_context(course.racer(name, workload, guarantee)) for name in (OTTLA, KAFKA_STREAMS)]
-        for racer in racers:
-            racer.warm_up()
-        for number in range(runs):
-            for racer in racers if number % 2 == 0 else racers[::-1]:
-                _tell(racer, racer.round())
-        for racer in racers:
-            racer.check()
-    return {racer.name: racer.rounds for racer in racers}
-
-
-def _alone(course: Course, name: str, workload: str, guarantee: str, found: dict[str, list[Round]], runs: int) -> None:
-    """A peer by itself. One that does not do its work gets no figure, and does not end the others'."""
+def _race(
+    course: Course, names: Sequence[str], workload: str, guarantee: str, found: dict[str, list[Round]], runs: int
+) -> None:
+    """All of them run at once, and work in turn. Who fails gets no figure, and does not end the bench."""
     try:
-        with course.racer(name, workload, guarantee) as racer:
-            racer.warm_up()
-            for _ in range(runs):
-                _tell(racer, racer.round())
-            racer.check()
-            found[name] = racer.rounds
-    except BenchFailed as error:
-        note(f"NO FIGURE for {name}, {workload}, {guarantee}: {error}")
+        with ExitStack() as stack:
+            racers = [stack.enter_context(course.racer(name, workload, guarantee)) for name in names]
+            for racer in racers:
+                racer.warm_up()
+            for number in range(runs):
+                for racer in racers if number % 2 == 0 else racers[::-1]:
+                    _tell(racer, racer.round())
+            for racer in racers:
+                racer.check()
+            found.update({racer.name: racer.rounds for racer in racers})
+    except (BenchFailed, KafkaException) as error:
+        note(f"NO FIGURES for {' and '.join(names)}, {workload}, {guarantee}: {error}")
 
 
 def _tell(racer: Racer, done: Round) -> None:
@@ -191,7 +186,7 @@ def _bars(figures: Figures) -> list[Bar]:
     return [
         Bar(name, _ratios(found[OTTLA], found[peer]), "times", at_least=at_least)
         for name, workload, guarantee, peer, at_least in wanted
-        if peer in (found := figures.get((workload, guarantee), {}))
+        if {OTTLA, peer} <= (found := figures.get((workload, guarantee), {})).keys()
     ]
 
 

@@ -16,6 +16,7 @@ and the changelogs' ends, which costs next to nothing where there is nothing to 
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -263,8 +264,19 @@ class StreamThread:
         first = self._fetcher.poll(self._patience())
         if first is None:
             return
-        fetched = [first, *self._fetcher.consume(self._settings.batch_records - 1, 0)]
-        runs, ended = self._sorted(fetched)
+        # Thousands of records come into being here and are gone in a moment: nothing for the garbage collector, which
+        # would look through all of them, again and again.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            self._take_in(first)
+        finally:
+            if collects:
+                gc.enable()
+
+    def _take_in(self, first: Any) -> None:
+        """Puts what has been fetched into the queues."""
+        runs, ended = self._sorted([first, *self._fetcher.consume(self._settings.batch_records - 1, 0)])
         for place, messages in runs.items():
             owner = self._owners.get(place)
             if owner is None:
