@@ -138,3 +138,24 @@ def test_dead_letters_carry_the_headers_that_those_of_listeners_carry() -> None:
         event_id="orders-2-17",
     )
     assert ours == theirs
+
+
+def test_a_record_that_cannot_be_read_is_left_out_and_counted_where_that_is_wanted() -> None:
+    with TopologyTestDriver(halves().build(), handlers=ErrorHandlers(decode="continue")) as driver:
+        numbers = driver.input("numbers", key=str, value=int)
+        driver.pipe([numbers.record(2, key="a"), RawRecord("numbers", 0, 1, 0, b"a", b"no number")])
+        numbers.pipe(4, key="a")
+        assert [value for _, value in driver.output("halves", key=str, value=int).read_values()] == [1, 2]
+        assert driver.dropped == {("numbers-source", "undecodable"): 1}
+        assert driver.raw("numbers-dlq") == []
+
+
+def test_of_what_cannot_be_written_the_input_becomes_a_dead_letter() -> None:
+    builder = StreamsBuilder()
+    builder.stream("numbers", key=str, value=int).map_values(lambda n: "text" if n == 3 else n, value=int).to("out")
+    with TopologyTestDriver(builder.build(), handlers=ErrorHandlers(production="dead-letter")) as driver:
+        driver.input("numbers", key=str, value=int).pipe_all([("a", 2, 0), ("b", 3, 0), ("c", 4, 0)])
+        assert driver.output("out", key=str, value=int).read_values() == [("a", 2), ("c", 4)]
+        (letter,) = driver.raw("numbers-dlq")
+    assert (letter.key, letter.value) == (b"b", struct.pack(">q", 3))
+    assert dict(letter.headers)["ottla-handler"] == b"numbers-to"
