@@ -9,10 +9,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from ottla.app_listening import AppListening
-from ottla.app_patterns import AppPatterns, make_serializer
+from ottla.app_patterns import AppPatterns
 from ottla.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -33,7 +33,7 @@ from ottla.listeners.deadletter import dead_letter_topic
 from ottla.listeners.declaration import Filter, Listener, declare
 from ottla.listeners.naming import named_events, named_listeners
 from ottla.listeners.order import Order, per_partition
-from ottla.listeners.outputs import Outputs
+from ottla.listeners.outputs import EventOptions, Outputs, make_serializer
 from ottla.listeners.publisher import Failed, Publisher, Transaction
 from ottla.listeners.record import UNDECODED
 from ottla.listeners.retry import Retry
@@ -228,27 +228,14 @@ class App(AppPatterns, AppListening):
 
     # ------------------------------------------------------------------ publishing
 
-    async def publish(
-        self,
-        event: Any,
-        *,
-        key: bytes | None = None,
-        headers: list[tuple[str, bytes | None]] | None = None,
-        event_id: str | None = None,
-        correlation_id: str | None = None,
-        causation_id: str | None = None,
-        topic: str | None = None,
-    ) -> RecordMetadata:
+    async def publish(self, event: Any, **options: Unpack[EventOptions]) -> RecordMetadata:
         """Publishes an event and waits until Kafka has acknowledged it.
 
         Args:
             event: An instance of an `@event` class; its class says the topic.
-            key: The record's key; None takes the event's key field.
-            headers: Further headers.
-            event_id: Repeat the id when you repeat the publish, and consumers can tell. None makes a new one.
-            correlation_id: None starts a new correlation with this event.
-            causation_id: The id of the event that led to this one.
-            topic: Another topic than the one its class says.
+            options: `key` (None takes the event's key field), further `headers`, `event_id` (repeat it when you repeat
+                the publish, and consumers can tell), `correlation_id` (None starts a new one), `causation_id` (of the
+                event that led to this one), and `topic`, if another than its class says.
 
         Raises:
             PublishError: Not acknowledged in `kafka.publish_timeout_s`; it may still arrive.
@@ -256,15 +243,7 @@ class App(AppPatterns, AppListening):
             EventDefinitionError, EncodeError: It is not an event, or does not fit its schema.
         """
         publisher = await self._ready_to_publish()
-        return await publisher.publish(
-            event,
-            key=key,
-            headers=headers,
-            event_id=event_id,
-            correlation_id=correlation_id,
-            causation_id=causation_id,
-            topic=topic,
-        )
+        return await publisher.publish(event, **options)
 
     async def publish_many(
         self, events: Iterable[Any], *, correlation_id: str | None = None, causation_id: str | None = None
@@ -283,18 +262,7 @@ class App(AppPatterns, AppListening):
         publisher = await self._ready_to_publish()
         return await publisher.publish_many(events, correlation_id=correlation_id, causation_id=causation_id)
 
-    async def send(
-        self,
-        event: Any,
-        *,
-        key: bytes | None = None,
-        headers: list[tuple[str, bytes | None]] | None = None,
-        event_id: str | None = None,
-        correlation_id: str | None = None,
-        causation_id: str | None = None,
-        topic: str | None = None,
-        on_error: Failed | None = None,
-    ) -> None:
+    async def send(self, event: Any, *, on_error: Failed | None = None, **options: Unpack[EventOptions]) -> None:
         """Hands an event over without waiting for its acknowledgement; waits only while the buffer is full.
 
         A record that a broker refuses later is told by the log, the metric `ottla_publish_failures_total`, and
@@ -303,17 +271,10 @@ class App(AppPatterns, AppListening):
         Raises:
             As `publish`, but for the acknowledgement.
         """
-        publisher = await self._ready_to_publish()
-        await publisher.send(
-            event,
-            key=key,
-            headers=headers,
-            event_id=event_id,
-            correlation_id=correlation_id,
-            causation_id=causation_id,
-            topic=topic,
-            on_error=on_error,
-        )
+        publisher = self._publisher if self._up.is_set() else None
+        if publisher is None:
+            publisher = await self._ready_to_publish()
+        await publisher.send(event, on_error=on_error, **options)
 
     async def publish_tombstone(
         self, cls: type, key: Any, *, headers: list[tuple[str, bytes | None]] | None = None

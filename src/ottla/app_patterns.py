@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ottla.events import new_event_id
 from ottla.kafka.topic_names import TopicNames
-from ottla.listeners.outputs import Outputs
+from ottla.listeners.outputs import Outputs, make_serializer
 from ottla.observability.metrics import Metrics
 from ottla.patterns.part import Part, Surroundings
-from ottla.serde.serializer import Serializer
 from ottla.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,19 +30,8 @@ if TYPE_CHECKING:
     from ottla.patterns.projection import Projection
     from ottla.patterns.requests import Gathered, Requests
     from ottla.patterns.schedule import Scheduler
-    from ottla.registry.client import RegistryClient
 
 P = TypeVar("P", bound=Part)
-
-
-def make_serializer(settings: Settings, registry: RegistryClient) -> Serializer:
-    """What events are written with, as the settings say."""
-    return Serializer(
-        registry,
-        auto_register=settings.registry.auto_register,
-        format=settings.serde.format,
-        strategy=settings.serde.subject_strategy,
-    )
 
 
 class AppPatterns:

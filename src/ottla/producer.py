@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
+
+import msgspec
 
 from ottla.errors import KafkaError, PublishError, TransactionAborted
 from ottla.events import new_event_id
@@ -16,16 +18,14 @@ from ottla.kafka.producer import Producer as KafkaProducer
 from ottla.kafka.record import Headers, RecordMetadata
 from ottla.kafka.topics import ServiceTopics
 from ottla.kafka.transactions import TransactionalProducer
-from ottla.listeners.outputs import Outgoing, Outputs
+from ottla.listeners.outputs import EventOptions, Outgoing, Outputs, make_serializer
+from ottla.listeners.publisher import FULL_BUFFER_WAIT_S, not_taken, refused
 from ottla.observability.tracing import tracing_for
 from ottla.registry.client import client_for
-from ottla.serde.serializer import Serializer
 from ottla.settings import Settings, load_settings
 
 Delivered = Callable[[Any, RecordMetadata | PublishError], None]
 """Called on the producer's thread with the event and where it lies, or why it was refused. It must be quick."""
-
-FULL_BUFFER_WAIT_S = 0.005
 
 
 class Producer:
@@ -51,17 +51,12 @@ class Producer:
         self._timeout_s = settings.kafka.publish_timeout_s
         self._log = logging.getLogger(f"ottla.{name}")
         self._registry = client_for(settings.registry)
-        serializer = Serializer(
-            self._registry,
-            auto_register=settings.registry.auto_register,
-            format=settings.serde.format,
-            strategy=settings.serde.subject_strategy,
-        )
         self._tracing = tracing_for(name, settings)
-        self._outputs = Outputs(serializer, ServiceTopics(settings.kafka, self._log), name)
+        self._outputs = Outputs(
+            make_serializer(settings, self._registry), ServiceTopics(settings.kafka, self._log), name
+        )
         self._producer = KafkaProducer(settings.kafka, client_id=name, tracer=self._tracing)
         self._transactional: TransactionalProducer | None = None
-        self._lock = threading.Lock()
         self._refusals: list[PublishError] = []
         self._closed = False
 
@@ -78,35 +73,19 @@ class Producer:
                 raise
             self._log.error("%s", refusal)  # What the block raised matters more.
 
-    def publish(
-        self,
-        event: Any,
-        *,
-        key: bytes | None = None,
-        headers: Headers | None = None,
-        event_id: str | None = None,
-        correlation_id: str | None = None,
-        causation_id: str | None = None,
-        topic: str | None = None,
-    ) -> RecordMetadata:
+    def publish(self, event: Any, **options: Unpack[EventOptions]) -> RecordMetadata:
         """Publishes an event and waits until Kafka has acknowledged it.
 
         Args:
             event: An instance of an `@event` class; its class says the topic.
-            key: The record's key; None takes the event's key field.
-            headers: Further headers.
-            event_id: Repeat the id when you repeat the publish, and consumers can tell. None makes a new one.
-            correlation_id: None starts a new correlation with this event.
-            causation_id: The id of the event that led to this one.
-            topic: Another topic than the one its class says.
+            options: Key, headers, ids, another topic (`ottla.listeners.outputs.EventOptions`).
 
         Raises:
             PublishError: Refused, or not acknowledged in `kafka.publish_timeout_s`; then it may still arrive.
             RegistryUnavailable, RegistryRejected, BrokerUnavailable: No schema id, or no topic, for it.
             EventDefinitionError, EncodeError: It is not an event, or does not fit its schema.
         """
-        outgoing = self._prepare(event, key, headers, event_id, correlation_id, causation_id, topic)
-        return self._acknowledged([outgoing])[0]
+        return self._acknowledged([self._prepare(event, options)])[0]
 
     def publish_many(
         self, events: Iterable[Any], *, correlation_id: str | None = None, causation_id: str | None = None
@@ -122,42 +101,24 @@ class Producer:
             EventDefinitionError, EncodeError, RegistryUnavailable, RegistryRejected, BrokerUnavailable: Nothing was
                 sent.
         """
-        return self._acknowledged(
-            [self._prepare(one, None, None, None, correlation_id, causation_id) for one in events]
-        )
+        options = EventOptions(correlation_id=correlation_id, causation_id=causation_id)
+        return self._acknowledged([self._prepare(one, options) for one in events])
 
-    def send(
-        self,
-        event: Any,
-        *,
-        key: bytes | None = None,
-        headers: Headers | None = None,
-        event_id: str | None = None,
-        correlation_id: str | None = None,
-        causation_id: str | None = None,
-        topic: str | None = None,
-        on_delivery: Delivered | None = None,
-    ) -> None:
+    def send(self, event: Any, *, on_delivery: Delivered | None = None, **options: Unpack[EventOptions]) -> None:
         """Hands an event over without waiting for its acknowledgement; waits only while the buffer is full.
 
         Args:
-            event, key, headers, event_id, correlation_id, causation_id, topic: As `publish` takes them.
+            event, options: As `publish` takes them.
             on_delivery: Told how it ended. Without it, a refusal is raised by the next `flush`, or at the end.
 
         Raises:
             As `publish`, but for the acknowledgement.
         """
 
-        def delivered(error: Any, message: Any) -> None:
-            outcome = _outcome(outgoing.topic, error, message)
-            if on_delivery is not None:
-                on_delivery(event, outcome)
-            elif isinstance(outcome, PublishError):
-                with self._lock:
-                    self._refusals.append(outcome)
-
-        outgoing = self._prepare(event, key, headers, event_id, correlation_id, causation_id, topic)
-        self._hand_over(outgoing, time.monotonic() + self._timeout_s, delivered)
+        outgoing = self._prepare(event, options)
+        report = _Sent(self._refusals, outgoing.topic, event, on_delivery)
+        if not self._try_send(outgoing, report):
+            self._hand_over(outgoing, time.monotonic() + self._timeout_s, report)
 
     def publish_tombstone(self, cls: type, key: str, *, headers: Headers | None = None) -> RecordMetadata:
         """Writes a record without value: on a compacted topic it deletes the key.
@@ -231,8 +192,8 @@ class Producer:
         self._conclude(left)
 
     def _conclude(self, left: int) -> None:
-        with self._lock:
-            refusals, self._refusals = self._refusals, []
+        # Of the same list: reports add to it, on another thread.
+        refusals = [self._refusals.pop(0) for _ in range(len(self._refusals))]
         if refusals:
             raise PublishError(f"{len(refusals)} events that were sent were refused; the first: {refusals[0]}")
         if left:
@@ -274,43 +235,41 @@ class Producer:
             raise PublishError(f"{len(refusals)} of {len(prepared)} events were refused: {refusals[0]}")
         return [one for one in outcomes if isinstance(one, RecordMetadata)]
 
+    def _try_send(self, outgoing: Outgoing, delivered: Callable[[Any, Any], None]) -> bool:
+        return self._producer.try_send(
+            outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers, on_delivery=delivered
+        )
+
     def _hand_over(self, outgoing: Outgoing, deadline: float, delivered: Callable[[Any, Any], None]) -> None:
         """Waits while the buffer is full: that is the backpressure."""
-        while not self._producer.try_send(
-            outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers, on_delivery=delivered
-        ):
+        while not self._try_send(outgoing, delivered):
             if time.monotonic() > deadline:
-                raise PublishError(
-                    f"topic {outgoing.topic}: the buffer has been full for {self._timeout_s:g} s, no broker takes "
-                    f"anything. The record was not sent."
-                )
+                raise not_taken(outgoing.topic, self._timeout_s)
             time.sleep(FULL_BUFFER_WAIT_S)
 
-    def _prepare(
-        self,
-        event: Any,
-        key: bytes | None,
-        headers: Headers | None,
-        event_id: str | None,
-        correlation_id: str | None,
-        causation_id: str | None,
-        topic: str | None = None,
-    ) -> Outgoing:
+    def _prepare(self, event: Any, options: EventOptions) -> Outgoing:
         self._require_open()
-        identity = event_id or new_event_id()
-        return self._outputs.prepare_one(
-            event,
-            event_id=identity,
-            correlation_id=correlation_id or identity,
-            causation_id=causation_id,
-            key=key,
-            headers=headers,
-            topic=topic,
-        )
+        return self._outputs.prepare_one(event, **options)
 
     def _require_open(self) -> None:
         if self._closed:
             raise PublishError(f"the producer {self._name} is closed; nothing was sent")
+
+
+class _Sent(msgspec.Struct, gc=False):
+    """What becomes of an event that nobody waits for. There may be a hundred thousand of these: they are nothing for
+    the garbage collector to look at."""
+
+    refusals: list[PublishError]
+    topic: str
+    event: Any
+    on_delivery: Delivered | None
+
+    def __call__(self, error: Any, message: Any) -> None:
+        if self.on_delivery is not None:
+            self.on_delivery(self.event, _outcome(self.topic, error, message))
+        elif error is not None:
+            self.refusals.append(refused(self.topic, error))
 
 
 class ScriptTransaction:
@@ -320,28 +279,18 @@ class ScriptTransaction:
         self._producer = producer
         self._transactional = transactional
 
-    def publish(
-        self,
-        event: Any,
-        *,
-        key: bytes | None = None,
-        headers: Headers | None = None,
-        event_id: str | None = None,
-        correlation_id: str | None = None,
-        causation_id: str | None = None,
-        topic: str | None = None,
-    ) -> None:
+    def publish(self, event: Any, **options: Unpack[EventOptions]) -> None:
         """Adds an event. It is acknowledged with the transaction, and has no offset before.
 
         Raises:
             EventDefinitionError, EncodeError, RegistryUnavailable, RegistryRejected: As Producer.publish.
             PublishError: It cannot be sent at all.
         """
-        outgoing = self._producer._prepare(event, key, headers, event_id, correlation_id, causation_id, topic)
+        outgoing = self._producer._prepare(event, options)
         self._transactional.send(outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers)
 
 
 def _outcome(topic: str, error: Any, message: Any) -> RecordMetadata | PublishError:
     if error is not None:
-        return PublishError(f"topic {topic}: the broker refused the record: {error}")
+        return refused(topic, error)
     return RecordMetadata(topic, message.partition(), message.offset(), message.timestamp()[1])

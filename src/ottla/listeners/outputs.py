@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 
 from ottla.errors import EventDefinitionError
-from ottla.events import EventType, derived_event_id, event_type
+from ottla.events import EventType, derived_event_id, event_type, new_event_id
 from ottla.events.envelope import EnvelopeWriter
+from ottla.kafka.record import Headers
 from ottla.kafka.topics import ServiceTopics
 from ottla.listeners.context import Context
 from ottla.serde.formats import Encoder
+from ottla.serde.registry import SchemaRegistry
 from ottla.serde.serializer import Serializer, key_class
+from ottla.settings import Settings
+
+
+def make_serializer(settings: Settings, registry: SchemaRegistry) -> Serializer:
+    """What events are written with, as the settings say."""
+    return Serializer(
+        registry,
+        auto_register=settings.registry.auto_register,
+        format=settings.serde.format,
+        strategy=settings.serde.subject_strategy,
+    )
+
+
+class EventOptions(TypedDict, total=False):
+    """What may be said of an event that is published.
+
+    Attributes:
+        key: The record's key; None takes the event's key field.
+        headers: Further headers.
+        event_id: Repeat the id when you repeat the publish, and consumers can tell. None makes a new one.
+        correlation_id: None starts a new correlation with this event.
+        causation_id: The id of the event that led to this one.
+        topic: Another topic than the one its class says.
+    """
+
+    key: bytes | None
+    headers: Headers | None
+    event_id: str | None
+    correlation_id: str | None
+    causation_id: str | None
+    topic: str | None
 
 
 class Outgoing:
@@ -109,14 +142,16 @@ class Outputs:
         self,
         event: Any,
         *,
-        event_id: str,
-        correlation_id: str,
-        causation_id: str | None,
         key: bytes | None = None,
-        headers: list[tuple[str, bytes | None]] | None = None,
+        headers: Headers | None = None,
+        event_id: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
         topic: str | None = None,
     ) -> Outgoing:
-        outgoing = self.maker(event, topic).make(event, event_id, correlation_id, causation_id)
+        """A record of an event that no record in hand led to; see `EventOptions`. Raises as `prepare`."""
+        identity = event_id or new_event_id()
+        outgoing = self.maker(event, topic).make(event, identity, correlation_id or identity, causation_id)
         if key is not None:
             outgoing.key = key
         if headers:
