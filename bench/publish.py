@@ -21,6 +21,7 @@ from bench.retail import OrderCreated, orders
 from bench.targets import embedded
 from bench.workloads import CLIENT, BenchFailed, topic
 from ottla import App
+from ottla import Producer as ScriptProducer
 from ottla.events import Envelope, envelope_headers, event_type, new_event_id
 from ottla.settings import KafkaSettings, RegistrySettings, Settings
 from ottla.testing import EmbeddedRegistry
@@ -52,6 +53,7 @@ def run(options: argparse.Namespace) -> Report:
                 keep("bare, no headers", _bare(bootstrap, [(value, key, []) for value, key, _ in records]))
                 keep("publish_many", asyncio.run(_publish_many(settings, events)))
                 keep("send", asyncio.run(_send(settings, events)))
+                keep("script send", _script_send(settings, events))
 
     def ratios(ours: str, theirs: str) -> list[float]:
         return [a / b for a, b in zip(rates[ours], rates[theirs], strict=True)]
@@ -59,6 +61,7 @@ def run(options: argparse.Namespace) -> Report:
     bars = [
         Bar("publish_vs_bare", ratios("publish_many", "bare"), "times", at_least=0.60),
         Bar("send_vs_bare", ratios("send", "bare"), "times"),
+        Bar("script_send_vs_bare", ratios("script send", "bare"), "times"),
         Bar("publish_vs_bare_no_headers", ratios("publish_many", "bare, no headers"), "times"),
         *(Bar(f"{name} per second", values, "records/s") for name, values in rates.items()),
     ]
@@ -132,4 +135,14 @@ async def _send(settings: Settings, events: list[OrderCreated]) -> float:
         started = time.perf_counter()
         for event in events:
             await app.send(event)
+    return len(events) / (time.perf_counter() - started)
+
+
+def _script_send(settings: Settings, events: list[OrderCreated]) -> float:
+    """Until the last is acknowledged: leaving the block flushes."""
+    with ScriptProducer(settings, name="bench-script") as producer:
+        producer.publish(events[0])
+        started = time.perf_counter()
+        for event in events:
+            producer.send(event)
     return len(events) / (time.perf_counter() - started)

@@ -18,7 +18,7 @@ _VARIANT = {f"{n:x}": f"{n & 3 | 8:x}" for n in range(16)}
 # Randomness for further ids: the operating system is asked for many at once. A child process must not use its parent's.
 _random: list[str] = []
 os.register_at_fork(after_in_child=_random.clear)
-_AT_ONCE = 64
+_AT_ONCE = 256
 
 
 def new_event_id() -> str:
