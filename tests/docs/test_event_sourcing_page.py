@@ -14,6 +14,8 @@ from types import ModuleType
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.listeners.harness import eventually
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "event-sourcing.md"
 
 
@@ -24,6 +26,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kafka_env: None) -> It
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     (tmp_path / "event_sourcing_page.py").write_text("\n".join(blocks), "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     yield importlib.import_module("event_sourcing_page")
     sys.modules.pop("event_sourcing_page")
 
@@ -45,3 +48,12 @@ async def test_an_order_is_placed_over_http_and_answered_from_state_and_history(
             assert client.get("/orders/o-2").status_code == 404
 
     await asyncio.to_thread(asked)
+
+    def projected() -> list[str]:
+        with page.engine.connect() as connection:
+            return [row.order_id for row in connection.execute(page.open_orders.select())]
+
+    async with page.reports.running():
+        await eventually(lambda: page.reports.health.wrong() == [], what="readiness")
+        await eventually(lambda: projected() == ["o-1"], what="the open order")
+    page.engine.dispose()
