@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -127,6 +128,7 @@ def run(options: argparse.Namespace) -> Report:
     chosen = [setting for setting in SETTINGS if not options.workloads or setting[0] in options.workloads]
     figures: Figures = {}
     took: dict[str, float] = {}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that whoever is stopped stops what it has started
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ottla-streams-state-"))
         broker = stack.enter_context(embedded() if options.broker == "embedded" else kafka(**OLD_RECORDS))
