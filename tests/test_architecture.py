@@ -227,6 +227,16 @@ def test_importing_ottla_loads_nothing_but_the_standard_library() -> None:
     assert loaded <= sys.stdlib_module_names | {"ottla"}
 
 
+def test_every_public_name_is_there_and_public_modules_are_too() -> None:
+    import ottla
+    import ottla.streams
+
+    for home in (ottla, ottla.streams):
+        assert [name for name in home.__all__ if getattr(home, name, None) is None] == []
+    assert ottla.streams is getattr(ottla, "streams")  # noqa: B009  as `from ottla import streams` finds it
+    assert "streams" in ottla.__all__
+
+
 def test_importing_every_module_starts_no_thread_and_opens_nothing() -> None:
     names = [module_name(path) for path in modules(SRC / "ottla") if path.name != "__main__.py"]
     program = f"""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ottla import streams as streams
     from ottla.app import App as App
     from ottla.deadletters.letter import DeadLetter as DeadLetter
     from ottla.deadletters.letter import LetterId as LetterId
@@ -188,15 +189,20 @@ _HOMES = {
 _EXTRAS = {"sqlalchemy": "sqlalchemy"}
 """Packages that only some names need, and the extra that brings them."""
 
-__all__ = ["__version__", *_HOMES]
+_MODULES = ("streams",)
+"""Public as they are, with public names of their own: `from ottla import streams`, `from ottla.streams import Sum`."""
+
+__all__ = ["__version__", *_HOMES, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"ottla has no public name {name!r}; it has {', '.join(sorted(_HOMES))}")
-    from importlib import import_module
-
     try:
         value = getattr(import_module(f"{__name__}.{home}"), name)
     except ModuleNotFoundError as error:
@@ -208,4 +214,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *_HOMES, *_MODULES})
