@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 import msgspec
+import pytest
 
 from ottla import App
 from tests.listeners.harness import World, eventually, service
@@ -95,3 +96,51 @@ async def test_a_member_whose_consumer_thread_ended_leaves_its_partitions_to_oth
         async with second.running():
             await second.publish(world.Ordered("o-1"))
             await eventually(lambda: seen == ["o-1"], within_s=20)
+
+
+async def test_what_a_member_that_lost_its_partitions_had_in_hand_is_handled_by_the_next_owner(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its consumer thread hangs for longer than max.poll.interval: the group gives its partitions to another member,
+    and whatever it finishes meanwhile must not be committed over that member's progress."""
+    world.partitions = 2
+    listener = msgspec.structs.replace(world.settings.listener, max_poll_interval_s=6.0)
+    settings = msgspec.structs.replace(world.settings, listener=listener)
+    entered, gate, seen = threading.Event(), threading.Event(), list[tuple[str, str]]()
+
+    def member(name: str) -> App:
+        app = App(world.group, settings=settings)
+
+        @app.listen(world.Ordered, name="note")
+        def note(order: Any) -> None:
+            if name == "first":
+                entered.set()
+                assert gate.wait(60)
+            seen.append((name, order.order_id))
+
+        return app
+
+    first, second = member("first"), member("second")
+    async with first.running():
+        await first.publish_many([world.Ordered(f"o-{n}") for n in range(40)])
+        await eventually(entered.is_set, what="a record in hand")
+        runner: Any = first._runner
+        poll, hung = runner._poll, threading.Event()
+
+        def hang() -> None:
+            runner._poll = poll
+            hung.set()
+            assert gate.wait(60)
+
+        runner._poll = hang
+        await eventually(hung.is_set, what="the consumer thread that hangs")
+        async with second.running():
+            orders = {f"o-{n}" for n in range(40)}
+            await eventually(lambda: {order for name, order in seen if name == "second"} == orders, within_s=60)
+            await eventually(lambda: sum(world.committed(world.orders, n) for n in range(2)) == 40)
+            gate.set()
+            await eventually(lambda: "lost " in caplog.text, what="the loss")
+            await second.publish(world.Ordered("after"))
+            await eventually(lambda: "after" in {order for _, order in seen}, what="a record after it")
+            await eventually(lambda: sum(world.committed(world.orders, n) for n in range(2)) == 41)
+    assert sum(world.committed(world.orders, n) for n in range(2)) == 41

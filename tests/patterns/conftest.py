@@ -31,4 +31,5 @@ def engine(database_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def async_engine(database_url: str) -> AsyncEngine:
     # Without a pool nothing is left open when a test's event loop ends.
-    return create_async_engine(database_url.replace("sqlite:", "sqlite+aiosqlite:"), poolclass=NullPool)
+    url = database_url.replace("sqlite:", "sqlite+aiosqlite:").replace("+psycopg", "+asyncpg")
+    return create_async_engine(url, poolclass=NullPool)
