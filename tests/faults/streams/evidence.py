@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+from confluent_kafka import TopicCollection
+from confluent_kafka.admin import AdminClient
 
 from ottla.broker.log.batch import CONTROL, HEADER_SIZE, TRANSACTIONAL, BatchHeader, read_header
 from ottla.testing import Broker
@@ -56,10 +58,14 @@ def keep(broker: Broker, topics: list[str], folder: Path) -> Path:
     Gives the history's path.
     """
     kept = folder / "evidence"
+    kept.mkdir(parents=True)
+    ids = _topics_by_id(broker, topics)
     for found in sorted(broker.data_dir.rglob("*.log")):
         name = found.parent.name
+        if (topic := ids.get(found.parent.parent.name)) is not None:
+            name = f"{topic}-{name}"  # the embedded broker's folders: TOPIC_ID/PARTITION; Kafka's: TOPIC-PARTITION
         if name.rpartition("-")[0] in (*topics, OFFSETS, STATE):
-            (kept / name).mkdir(parents=True, exist_ok=True)
+            (kept / name).mkdir(exist_ok=True)
             shutil.copy(found, kept / name / found.name)
     log = broker.log_path.read_text("utf-8", "replace") if broker.log_path.exists() else ""
     (kept / "broker.log").write_text(log)
@@ -68,6 +74,16 @@ def keep(broker: Broker, topics: list[str], folder: Path) -> Path:
     history = kept / "history.txt"
     history.write_text("\n".join(lines))
     return history
+
+
+def _topics_by_id(broker: Broker, topics: list[str]) -> dict[str, str]:
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    found = {}
+    for topic, described in admin.describe_topics(TopicCollection(topics)).items():
+        topic_id = described.result(20).topic_id
+        halves = topic_id.get_most_significant_bits(), topic_id.get_least_significant_bits()
+        found["".join(f"{half & (1 << 64) - 1:016x}" for half in halves)] = topic
+    return found
 
 
 def transactions(kept: Path) -> list[Transaction]:
