@@ -59,6 +59,25 @@ def test_a_setting_is_explained_source_by_source(ottla: Ottla, folder: Path) -> 
     ]
 
 
+def test_the_environment_wins_over_dotenv_and_both_over_the_profile(
+    ottla: Ottla, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explained() -> list[str]:
+        return ottla("config", "explain", "kafka.bootstrap_servers").out.splitlines()[3:]
+
+    assert explained()[-1] == "  ottla.toml [profiles.prod]: prod:9092  <- in force"
+    monkeypatch.setenv("OTTLA_PROFILE", "dev")
+    assert explained()[-1] == "  ottla.toml [profiles.dev]: dev:9092  <- in force"
+    (folder / ".env").write_text("OTTLA_KAFKA__BOOTSTRAP_SERVERS=dotenv:9092\n")
+    assert explained()[-1] == "  .env: dotenv:9092  <- in force"
+    monkeypatch.setenv("OTTLA_KAFKA__BOOTSTRAP_SERVERS", "environment:9092")
+    assert explained()[2:] == [
+        "  ottla.toml [profiles.dev]: dev:9092",
+        "  .env: dotenv:9092",
+        "  environment: environment:9092  <- in force",
+    ]
+
+
 def test_an_unknown_setting_is_told_with_the_one_that_was_meant(ottla: Ottla) -> None:
     outcome = ottla("config", "explain", "kafka.bootstrap_server")
     assert outcome.status == 1

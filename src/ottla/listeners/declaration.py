@@ -96,38 +96,18 @@ def declare(
         EventDefinitionError: A class is not an event.
     """
     label = str(getattr(function, "__qualname__", repr(function)))
-    if batch < 1:
-        raise ConfigurationError(f"handler {label}: batch={batch}; a batch holds at least one record")
-    if batch > 1 and order.parallel > 1:
-        raise ConfigurationError(
-            f"handler {label}: batch={batch} with order={order}; a batch is records of a partition in their order. "
-            f"Leave one of the two out."
-        )
-    check_ack(ack, label, batch=batch, exactly_once=exactly_once)
+    _check(label, batch, order, ack, exactly_once)
     parameters = list(inspect.signature(function).parameters.values())
     hints = _hints(function, label)
     if not parameters:
         raise ConfigurationError(f"handler {label} takes no parameter: it needs one for the event")
     first, *rest = parameters
-    wanted = types or _members(hints.get(first.name))
-    if not wanted:
-        raise ConfigurationError(
-            f"handler {label} does not say which events it handles: annotate {first.name!r} with an event class, "
-            f"or name the classes in listen(...)"
-        )
-    declared = tuple(member for member in _members(hints.get(first.name)) if declared_event(member) is not None)
-    for cls in types:
-        if declared and not issubclass(cls, declared):
-            raise ConfigurationError(
-                f"handler {label} listens to {cls.__qualname__}, but its parameter {first.name!r} is annotated with "
-                f"{' | '.join(member.__qualname__ for member in declared)}"
-            )
+    wanted = _wanted(types, first.name, hints.get(first.name), label)
+    of_event = None
     if wants_injection(function, label):
-        injector = Injector(
-            function, f"handler {label}", tuple(wanted), batch > 1, {} if overrides is None else overrides
-        )
+        given = {} if overrides is None else overrides
+        injector = Injector(function, f"handler {label}", tuple(wanted), batch > 1, given)
         call, is_async = (injector.call_async if injector.is_async else injector.call), injector.is_async
-        of_event = None
     else:
         of_event = None if rest else function
         call = _simple_call(function, label, rest, hints, list[Context] if batch > 1 else Context)
@@ -145,6 +125,37 @@ def declare(
         filter=None if filter is None else _filter(filter, label),
         of_event=of_event,
     )
+
+
+def _check(label: str, batch: int, order: Order, ack: Ack, exactly_once: bool) -> None:
+    """Raises ConfigurationError where policies do not go together."""
+    if batch < 1:
+        raise ConfigurationError(f"handler {label}: batch={batch}; a batch holds at least one record")
+    if batch > 1 and order.parallel > 1:
+        raise ConfigurationError(
+            f"handler {label}: batch={batch} with order={order}; a batch is records of a partition in their order. "
+            f"Leave one of the two out."
+        )
+    check_ack(ack, label, batch=batch, exactly_once=exactly_once)
+
+
+def _wanted(types: tuple[type, ...], parameter: str, annotation: Any, label: str) -> tuple[type, ...]:
+    """The event classes: those that are named, else those of the first parameter's annotation."""
+    members = _members(annotation)
+    wanted = types or members
+    if not wanted:
+        raise ConfigurationError(
+            f"handler {label} does not say which events it handles: annotate {parameter!r} with an event class, "
+            f"or name the classes in listen(...)"
+        )
+    declared = tuple(member for member in members if declared_event(member) is not None)
+    for cls in types:
+        if declared and not issubclass(cls, declared):
+            raise ConfigurationError(
+                f"handler {label} listens to {cls.__qualname__}, but its parameter {parameter!r} is annotated with "
+                f"{' | '.join(member.__qualname__ for member in declared)}"
+            )
+    return wanted
 
 
 def _simple_call(

@@ -22,6 +22,11 @@ and unfinished, so that the committed position of its partition does not pass it
    topic, was committed only after the copy was acknowledged, or in one transaction with it; the end is asked for after
    the assignment, and what transactions still decide is waited for. What is finished behind a held record stands in
    the metadata of the commit (`gaps`), and is not taken for outstanding.
+   What it finds may have been moved before something lower was, or was published: a former owner that was killed has
+   several writes on their way, to several partitions, and any of them may be the ones that arrived. All of those were
+   made of records that were not committed, so it reads the topic from before them. Until it has come so far again,
+   what it found of what lies after the topic's committed position is *unsure*, and waits as if something lower were
+   outstanding.
 3. No copy is handled in vain. Each move counts (`moves`), and of several copies of a record (a crash after the write
    and before the commit) the one that was moved most often counts; the others are passed over. A former owner that does
    not know yet that it is one may write a copy after the new one has read the topics. It could not commit what the copy
@@ -92,6 +97,7 @@ class ParkedKeys:
         self._held: dict[Number, Message] = {}
         self._held_bytes = 0
         self._moving_on: set[Number] = set()
+        self._unsure: set[Number] = set()
         self.wake: Callable[[list[Message]], None] = _nobody
 
     def __len__(self) -> int:
@@ -103,7 +109,8 @@ class ParkedKeys:
 
     def is_full(self, most: int) -> bool:
         """Whether no more records are to be taken from the topic; `most` may be outstanding."""
-        return self._count >= most or self._held_bytes >= HELD_BYTES_MAX
+        # What is unsure waits for the topic's records.
+        return not self._unsure and (self._count >= most or self._held_bytes >= HELD_BYTES_MAX)
 
     def admit(self, key: bytes, number: int, moves: int, waiting: Message | None = None) -> Verdict:
         """What is to become of a record.
@@ -116,6 +123,8 @@ class ParkedKeys:
         """
         if key not in self._keys:  # nearly always so, and it costs no lock
             return Verdict.STALE if moves else Verdict.MAY
+        if not moves and self._unsure:
+            self._reached(number, key)
         with self._lock:
             spots = self._keys.get(key)
             if spots is None:
@@ -123,7 +132,7 @@ class ParkedKeys:
             # Of a record that is not outstanding there may be copies, and the record itself after a crash.
             if spots.get(number, 0) != moves:
                 return Verdict.STALE
-            if number <= next(iter(spots)):
+            if number <= next(iter(spots)) and (key, number) not in self._unsure:
                 return Verdict.MAY
             if waiting is None or (key, number) in self._moving_on:
                 self._moving_on.discard((key, number))
@@ -145,6 +154,26 @@ class ParkedKeys:
             if not rises:
                 self._keys[key] = dict(sorted(spots.items()))
 
+    def found(self, key: bytes, number: int, moves: int, *, unsure: bool) -> None:
+        """A record lies in a retry topic. `unsure`: the topic will be read from before it."""
+        self.moved(key, number, moves)
+        if unsure:
+            self._unsure.add((key, number))
+
+    def passed(self, position: int) -> None:
+        """The topic's records before this offset are finished: what was found of them is not unsure any more."""
+        if self._unsure:
+            self._reached(position - 1)
+
+    def _reached(self, number: int, key: bytes | None = None) -> None:
+        """The topic was read up to a record: everything before it, or everything of its key."""
+        with self._lock:
+            sure = {one for one in self._unsure if one[1] <= number and key in (None, one[0])}
+            self._unsure -= sure
+            turns = [turn for one in {one for one, _ in sure} if (turn := self._turn(one)) is not None]
+        if turns:
+            self.wake(turns)
+
     def settled(self, key: bytes, number: int) -> None:
         """A record is handled, or dead-lettered: the next one of its key has its turn."""
         if key not in self._keys:
@@ -154,10 +183,11 @@ class ParkedKeys:
             if spots is None or spots.pop(number, None) is None:
                 return
             self._count -= 1
+            self._unsure.discard((key, number))
             if not spots:
                 del self._keys[key]
                 return
-            turn = self._released((key, next(iter(spots))))
+            turn = self._turn(key)
         if turn is not None:
             self.wake([turn])
 
@@ -169,6 +199,12 @@ class ParkedKeys:
             messages = [message for number in numbers if (message := self._released(number)) is not None]
         if messages:
             self.wake(messages)
+
+    def _turn(self, key: bytes) -> Message | None:
+        """The lowest record of a key, if it is held and may go on. Under the lock."""
+        spots = self._keys.get(key)
+        lowest = (key, next(iter(spots))) if spots else None
+        return None if lowest is None or lowest in self._unsure else self._released(lowest)
 
     def _released(self, number: Number) -> Message | None:
         message = self._held.pop(number, None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ottla.errors import BrokerUnavailable, OttlaError, PublishError, RegistryUnavailable
+from ottla.errors import BrokerUnavailable, PublishError, RegistryUnavailable
 from ottla.events.envelope import read_flow
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import Message
@@ -88,7 +88,7 @@ class Publishing:
             return self._producer.try_send(
                 outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers, on_delivery=answered
             )
-        except OttlaError:
+        except Exception:
             return False  # It is raised again there, where it is known what to do.
 
     def publish(

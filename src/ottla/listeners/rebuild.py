@@ -33,7 +33,7 @@ def find_parked(
         plan: Which topics have which retry topics.
         group: Whose records to look for.
         places: Partitions of topics (not of retry topics).
-        committed: Offset and metadata that the group has committed for the retry topics' partitions.
+        committed: Offset and metadata that the group has committed for them, and for the retry topics' partitions.
 
     Raises:
         BrokerUnavailable, KafkaError: It cannot be known now.
@@ -45,7 +45,12 @@ def find_parked(
             partitions.setdefault(name, []).append(partition)
     wanted = [(name, partition) for name, numbers in partitions.items() for partition in numbers]
     # Asked for after the positions were: what was committed before is behind these ends, acknowledged.
-    ends = Admin(settings).ends(wanted)
+    admin = Admin(settings)
+    ends, bounds = admin.ends(wanted), admin.bounds(found)
+    # What will be read of each partition: from what is committed, where the log begins no later, to its end.
+    unread = {
+        place: range(max(first, committed.get(place, (0, None))[0]), end) for place, (first, end) in bounds.items()
+    }
     for name, numbers in partitions.items():
         start = {number: committed.get((name, number), (BEGINNING, None))[0] for number in numbers}
         until = {number: ends[name, number] for number in numbers if start[number] < ends[name, number] > 0}
@@ -57,14 +62,16 @@ def find_parked(
         with TopicReader(settings, name, start=start, timeout_s=READ_TIMEOUT_S) as reader:
             for record in reader.until(until):
                 if record.offset not in finished[record.partition]:
-                    _note(record, plan.levels[name][0], group, found)
+                    _note(record, plan.levels[name][0], group, found, unread)
     return found
 
 
-def _note(record: Record, topic: str, group: str, found: dict[Place, ParkedKeys]) -> None:
+def _note(
+    record: Record, topic: str, group: str, found: dict[Place, ParkedKeys], unread: Mapping[Place, range]
+) -> None:
     ticket = Ticket.read(record.headers)
     if ticket is None or ticket.group != group or record.key is None:
         return
-    parked = found.get((topic, record.partition))
-    if parked is not None:
-        parked.moved(record.key, ticket.origin[2], ticket.moves)
+    place, number = (topic, record.partition), ticket.origin[2]
+    if place in found:
+        found[place].found(record.key, number, ticket.moves, unsure=number in unread[place])

@@ -194,8 +194,12 @@ class RetryFlow:
         for place, family in self._families.items():
             if place != family.waiting:
                 continue
-            held = 0 if family.parked is None else family.parked.held()
-            if family.parked is None or not (held or family.moving_on):
+            if family.parked is None:
+                continue
+            if (position := workers[family.place].tracker.position) is not None:
+                family.parked.passed(position)
+            held = family.parked.held()
+            if not (held or family.moving_on):
                 continue
             most = SPAN_MIN if family.place[0] in self._exact else max(SPAN_MIN, held)
             family.moving_on = workers[family.waiting].tracker.beyond >= most
@@ -213,7 +217,7 @@ class RetryFlow:
         if not wanted or time.monotonic() < self._next_search:
             return
         try:
-            committed = self._committed(self.companions(wanted))
+            committed = self._committed([*wanted, *self.companions(wanted)])
         except BrokerUnavailable as error:
             self._failed(error)
         else:
@@ -251,7 +255,8 @@ class RetryFlow:
             parked = family.parked = search.found[family.place]
             for place in family.members:
                 workers[place].tracker.parked = parked
-                if place in search.committed and workers[place].tracker.remembers:
+                restores = place != family.place and workers[place].tracker.remembers  # a topic's own is long there
+                if restores and place in search.committed:
                     workers[place].tracker.restore(*search.committed[place])
             waiting = workers[family.waiting]
             parked.wake, waiting.tracker.held = waiting.feed, parked.held
