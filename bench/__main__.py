@@ -24,7 +24,7 @@ BENCHES = {
     "startup": "what a user waits for: import, `ottla --help`, size of a base install, the broker's first answer",
 }
 PARTS = ("produce", "consume", "transactions", "latency", "start", "restart")
-RECORDS = {"streams": 400_000}
+RECORDS = {"streams": 300_000}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument(
         "--records",
         type=int,
-        help="listener, peers: orders (default 1,000,000), memory: ten times; streams: of a round (default 400,000)",
+        help="listener, peers: orders (default 1,000,000), memory: ten times; streams: of a round (default 300,000)",
     )
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka", help="streams: which one to run on")
     parser.add_argument(

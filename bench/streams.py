@@ -38,6 +38,7 @@ from ottla.testing import Broker, EmbeddedRegistry
 
 COMMIT_INTERVAL_S = 0.1
 CACHE_BYTES = 32 << 20
+JVM_WARM_UPS = 3
 CORES = os.cpu_count() or 1
 OTTLA, KAFKA_STREAMS, QUIX, FAUST = "Ottla", "Kafka Streams", "Quix Streams", "Faust"
 OLD_RECORDS = {"log.roll.ms": str(2**62), "log.retention.ms": "-1"}
