@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ottla import RegistryClient
+from ottla import App, Decided, RegistryClient
 from ottla.errors import HistoryBroken, Refused, RequestFailed, VersionConflict
 from ottla.eventsourcing.app import AggregateApp
 from ottla.kafka.producer import Producer
@@ -144,6 +144,21 @@ async def test_a_changed_state_is_made_anew_from_the_events(bank: Bank, monkeypa
         assert there is not None
         assert there.state == Statement("ann", 17, [3, 5, 9])
         assert 'ottla_aggregate_commands_total{aggregate="account",outcome="accepted"' in app.metrics.page().decode()
+
+
+async def test_another_service_asks_by_request(bank: Bank) -> None:
+    of = accounts(bank.name)
+    service = App(f"{bank.name}-desk", settings=bank.settings)
+    async with bank.running(of), service.running():
+        value = await service.request(of.Open("a"), reply_type=bytes, timeout_s=PATIENCE_S)
+        assert Decided.read(value) == Decided("account", "a", 1, ("Opened",))
+        with pytest.raises(RequestFailed, match="more than the 0") as failure:
+            await service.request(of.Draw("a", 1), reply_type=bytes, timeout_s=PATIENCE_S)
+        assert failure.value.kind == "tests.eventsourcing.accounts.TooPoor"
+        stale: list[tuple[str, bytes | None]] = [("ottla-expected-version", b"0")]
+        with pytest.raises(RequestFailed) as failure:
+            await service.request(of.Pay("a", 1), reply_type=bytes, headers=stale, timeout_s=PATIENCE_S)
+        assert failure.value.kind == "ottla.errors.VersionConflict"
 
 
 async def test_events_that_are_gone_are_missed_aloud(bank: Bank) -> None:

@@ -120,6 +120,11 @@ class PositionedReader:
         _, end = self._consumer.get_watermark_offsets(confluent_kafka.TopicPartition(*place), cached=True)
         return max(0, end - next_offset) if end >= 0 else 0
 
+    @property
+    def is_member(self) -> bool:
+        """Whether the group has taken it in, be it with or without partitions."""
+        return bool(self.owned) or bool(self._consumer.memberid())
+
     def close(self) -> None:
         """Leaves the group: the others need not wait until it is missed."""
         self._consumer.close()

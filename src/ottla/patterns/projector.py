@@ -165,11 +165,11 @@ class Projector:
                     for start in range(0, len(records), projection.batch):
                         if place in reader.owned and not self._stop.is_set():
                             self._apply(projecting, reader, known, place, records[start : start + projection.batch])
-                if reader.owned:
+                if reader.is_member:
                     self._conditions.clear_condition(self._condition)
-                    for place in reader.owned:
-                        position = known.get(place, 0)
-                        self._watcher.at(projection.name, *place, position, reader.lag(place, position))
+                for place in reader.owned:
+                    position = known.get(place, 0)
+                    self._watcher.at(projection.name, *place, position, reader.lag(place, position))
         finally:
             reader.close()
 
