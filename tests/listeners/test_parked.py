@@ -1,15 +1,16 @@
 """The order of keys over retry topics: the argument in `ottla.listeners.parked`, put to the test step by step.
 
 A model of one partition, its two retry topics and the one for records that wait: any interleaving of reading,
-committing (late, and of one topic without another), crashing, of waiting records that are moved on, and of a former
-owner that still writes. The rules are the real ones; an independent checker looks at each call of the handler.
+committing (late, and of one topic without another), crashing with writes on their way of which some arrive, of
+waiting records that are moved on, and of a former owner that still writes. The rules are the real ones; an
+independent checker looks at each call of the handler.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from random import Random
 from typing import Any, cast
 
@@ -79,11 +80,10 @@ class _Kafka:
         self.committed: dict[str, tuple[int, str]] = dict.fromkeys(TOPICS, (0, ""))
         self.written: Counter[int] = Counter()
 
-    def send(self, copy: Any, message: Any, tracker: Any) -> None:
+    def write(self, copy: Any, message: Any) -> None:
         log = self.logs[copy.topic]
         log.append(_Message(copy.topic, len(log), message.key(), copy.headers))
         self.written[original(log[-1]).offset()] += 1
-        tracker.finished(message.offset())
 
 
 class _Owner:
@@ -94,12 +94,13 @@ class _Owner:
         self.positions = {topic: offset for topic, (offset, _) in kafka.committed.items()}
         self.trackers = {topic: OffsetTracker(remember=topic == WAITS) for topic in TOPICS}
         self.parked = ParkedKeys()
+        self.on_the_way: dict[str, deque[Any]] = {topic: deque() for topic in TOPICS}
         self.woken: list[Any] = []
         self.parked.wake = self.woken.extend
         self.parking = Parking(
             _Plan(),
             group="g",
-            copies=cast(Any, kafka),
+            copies=cast(Any, self),
             observer=cast(Any, _Ignored()),
             log=logging.getLogger("test"),
             now=lambda: 0.0,
@@ -112,7 +113,22 @@ class _Owner:
             for message in kafka.logs[topic][position:] if topic != "orders" else ():
                 ticket = Ticket.of(message)
                 if ticket is not None and message.key() is not None and message.offset() not in finished:
-                    self.parked.moved(message.key(), ticket.origin[2], ticket.moves)
+                    number = ticket.origin[2]
+                    unsure = number >= kafka.committed["orders"][0]
+                    self.parked.found(message.key(), number, ticket.moves, unsure=unsure)
+
+    def send(self, copy: Any, message: Any, tracker: Any) -> None:
+        """As `Copies` does: the record is finished when its copy has arrived."""
+        self.on_the_way[copy.topic].append((copy, message, tracker))
+
+    def arrive(self, random: Random) -> bool:
+        """The next write to some topic arrives; False if there is none."""
+        if not (topics := [topic for topic, writes in self.on_the_way.items() if writes]):
+            return False
+        copy, message, tracker = self.on_the_way[random.choice(topics)].popleft()
+        self.kafka.write(copy, message)
+        tracker.finished(message.offset())
+        return True
 
     def can(self, topic: str) -> bool:
         return self.positions[topic] < len(self.kafka.logs[topic]) or (topic == WAITS and bool(self.woken))
@@ -126,6 +142,8 @@ class _Owner:
         self.positions[topic] += 1
         if not self.trackers[topic].received([message.offset()]):
             self._handle(message)
+        if (position := self.trackers["orders"].position) is not None and random.random() < 0.3:
+            self.parked.passed(position)
 
     def _at_end(self, topic: str) -> bool:
         return self.positions[topic] == len(self.kafka.logs[topic])
@@ -195,20 +213,26 @@ def test_each_key_keeps_its_order_and_nothing_is_lost_whatever_happens(
     owner, former, left = _Owner(kafka, check), None, 6 if crashes else 0
     for _ in range(5000):
         able = [topic for topic in TOPICS if owner.can(topic)]
-        if not able:
+        arrived = (not able or random.random() < 0.5) and owner.arrive(random)
+        if not able and not arrived:
             break
-        owner.step(random.choice(able), random)
+        if able:
+            owner.step(random.choice(able), random)
         if random.random() < 0.3:
             owner.commit(random.choice(TOPICS))
         if moves_on and random.random() < 0.1:
             owner.parked.move_on()
         if left and random.random() < 0.15:
             left -= 1
+            while random.random() < 0.5 and owner.arrive(random):
+                pass  # Nobody knows of these that they have.
             former, owner = owner, _Owner(kafka, check)
         elif former is not None:
             # It does not know yet, and goes on; what it calls is not looked at: nobody can stop it.
             former.check = _Checker(keys, failures)
             former.check.over = set(range(len(keys)))
+            if random.random() < 0.3:
+                former.arrive(random)
             if (may := [topic for topic in TOPICS if former.can(topic)]) and random.random() < 0.5:
                 former.step(random.choice(may), random)
             else:
@@ -231,6 +255,7 @@ def test_so_many_records_of_a_key_cost_two_writes_each_where_each_fails_once() -
     owner, random = _Owner(kafka, check), Random(3)
     while able := [topic for topic in TOPICS if owner.can(topic)]:
         owner.step(able[0], random)
+        owner.arrive(random)
     assert len(check.over) == count
     assert sum(kafka.written.values()) == 2 * count - 1
 
@@ -314,3 +339,25 @@ def test_a_partition_is_full_by_records_or_by_the_bytes_that_are_held(monkeypatc
     parked.settled(b"a", 0)
     parked.settled(b"a", 1)
     assert not parked.is_full(100)
+
+
+def test_what_was_found_after_the_topics_committed_position_waits_for_the_topic() -> None:
+    parked, woken = ParkedKeys(), list[Any]()
+    parked.wake = woken.extend
+    copies: list[Any] = [_Message(WAITS, offset, b"a") for offset in range(9)]
+    parked.found(b"a", 4, 1, unsure=False)
+    parked.found(b"a", 6, 1, unsure=True)
+    parked.found(b"a", 8, 1, unsure=True)
+    assert parked.admit(b"a", 4, 1) is Verdict.MAY
+    parked.settled(b"a", 4)
+    assert parked.admit(b"a", 6, 1, copies[6]) is Verdict.HELD, "5 may be its key's, and its copy be lost"
+    assert parked.admit(b"a", 8, 1, copies[8]) is Verdict.HELD
+    assert parked.admit(b"a", 5, 0) is Verdict.MAY
+    assert (parked.admit(b"a", 6, 0), woken) == (Verdict.STALE, [copies[6]])
+    parked.settled(b"a", 6)
+    assert woken == [copies[6]], "7 is not read"
+    parked.passed(8)
+    assert woken == [copies[6]]
+    parked.passed(9)
+    assert woken == [copies[6], copies[8]]
+    assert not parked.is_full(2)
