@@ -7,9 +7,12 @@ once, with Kafka's timestamps, and dated anew on the way to the windows that ask
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TypeVar
 
 from ottla.streams import KStream, Materialized, Processor, ProcessorContext, Record
 from shop.events import OrderCreated
+
+V = TypeVar("V")
 
 # How long after its date an order still counts: one that waited in the outbox, one of a file that is placed weeks
 # later, one that another partition has overtaken while a backlog is worked off.
@@ -30,6 +33,22 @@ class Redate(Processor[str, OrderCreated]):
 def by_invoice_date(orders: KStream[str, OrderCreated]) -> KStream[str, OrderCreated]:
     """The same orders, by the time of their invoices."""
     return orders.process_values(Redate, value=OrderCreated, name="by-invoice-date")
+
+
+class Stamp(Processor[str, V]):
+    """Gives each record the time by the clock."""
+
+    def init(self, context: ProcessorContext[str, V]) -> None:
+        self.context = context
+
+    def process(self, record: Record[str, V]) -> None:
+        self.context.forward(Record(record.key, record.value, self.context.wall_clock_ms, record.headers))
+
+
+def told_now(results: KStream[str, V], name: str) -> KStream[str, V]:
+    """The same results, by the time at which they are told. A broker keeps records for a week by their time, and would
+    forget at once what bears the date of an old order."""
+    return results.process_values(Stamp[V], value=results.value, name=name)
 
 
 def kept(store: str) -> Materialized:

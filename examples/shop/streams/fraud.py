@@ -14,7 +14,7 @@ import msgspec
 
 from ottla.streams import Count, KStream, Max, Min, Sum, Windowed, sliding
 from shop.events import OrderCreated
-from shop.streams.dates import LATE, kept
+from shop.streams.dates import LATE, kept, told_now
 from shop.streams.results import FraudHint
 
 WITHIN = timedelta(hours=1)
@@ -45,7 +45,7 @@ def fraud_hints(dated: KStream[str, OrderCreated]) -> None:
         )
     )
     hints = bursts.to_stream(name="bursts-changed").filter(suspicious, name="suspicious")
-    hints.map(told, name="hints-told").to(FraudHint, name="fraud-hints")
+    told_now(hints.map(told, name="hints-told"), "hints-now").to(FraudHint, name="fraud-hints")
 
 
 def suspicious(span: Windowed[str], burst: Burst) -> bool:

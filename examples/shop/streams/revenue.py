@@ -13,7 +13,7 @@ import msgspec
 
 from ottla.streams import Count, KStream, Sum, Windowed, tumbling
 from shop.events import OrderCreated
-from shop.streams.dates import LATE, kept
+from shop.streams.dates import LATE, kept, told_now
 from shop.streams.results import HourlyRevenue
 
 HOUR = timedelta(hours=1)
@@ -30,8 +30,9 @@ def hourly_revenue(dated: KStream[str, OrderCreated]) -> None:
     """Adds the revenue; `dated` are orders by the time of their invoices."""
     hours = dated.group_by("country", key=str, name="by-country").windowed_by(tumbling(HOUR, grace=LATE))
     revenue = hours.summarise(Revenue, orders=Count(), total=Sum("total"), store=kept("hourly-revenue"))
-    revenue.to_stream(name="hours").map(told, name="hours-told").to(HourlyRevenue, name="hourly-revenue")
-    hours.late_records(name="late").to("late-orders", name="late-orders")
+    changed = revenue.to_stream(name="hours").map(told, name="hours-told")
+    told_now(changed, "hours-now").to(HourlyRevenue, name="hourly-revenue")
+    told_now(hours.late_records(name="late"), "late-now").to("late-orders", name="late-orders")
 
 
 def told(hour: Windowed[str], revenue: Revenue) -> tuple[str, HourlyRevenue]:
