@@ -44,7 +44,7 @@ OTTLA, KAFKA_STREAMS, QUIX, FAUST = "Ottla", "Kafka Streams", "Quix Streams", "F
 OLD_RECORDS = {"log.roll.ms": str(2**62), "log.retention.ms": "-1"}
 """The orders are years old: their segments neither go at once nor are cut by their months."""
 
-SHARES = {QUIX: 0.1, FAUST: 0.04}
+SHARES = {QUIX: 0.1, FAUST: 0.02}
 """Slow programs get so much of the records."""
 
 SETTINGS = [
