@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from bench.report import Report
+from bench.streamers.job import WORKLOADS
 
 BENCHES = {
     "broker": "the embedded broker beside Apache Kafka: throughput, latency, transactions, start, memory, restart",
@@ -44,9 +45,7 @@ def main() -> int:
         help="listener, peers: orders (default 1,000,000), memory: ten times; streams: of a round (default 300,000)",
     )
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka", help="streams: which one to run on")
-    parser.add_argument(
-        "--workloads", nargs="+", metavar="WORKLOAD", help="streams: some only, such as customer_totals"
-    )
+    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, help="streams: some only; all by default")
     parser.add_argument(
         "--only", nargs="+", metavar="PART", choices=PARTS, default=PARTS, help=f"broker: of {', '.join(PARTS)}"
     )
