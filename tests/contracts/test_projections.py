@@ -28,7 +28,7 @@ from tests.listeners.harness import World
 
 PATIENCE_S = 60.0
 KILLS = int(os.environ.get("OTTLA_PROJECTION_KILLS", "1"))
-"""How often an instance is killed; above 1, on both brokers with both databases."""
+"""How often an instance is killed; above 1, all tests run on both brokers with both databases."""
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -193,7 +193,8 @@ async def test_a_process_that_is_killed_leaves_each_event_in_the_tables_once(har
         await stage.all_right()
 
 
-async def test_what_cannot_be_handled_becomes_a_dead_letter_and_the_rest_goes_on(stage: Stage) -> None:
+async def test_what_cannot_be_handled_becomes_a_dead_letter_and_the_rest_goes_on(hard_stage: Stage) -> None:
+    stage = hard_stage
     stage.sell(10)
     stage.send(stage.reports.Sold("c1", 13))
     stage.sell(10)
@@ -206,7 +207,8 @@ async def test_what_cannot_be_handled_becomes_a_dead_letter_and_the_rest_goes_on
     assert (headers["ottla-attempts"], headers["ottla-handler"]) == (b"3", b"totals")
 
 
-async def test_instances_share_the_partitions(stage: Stage) -> None:
+async def test_instances_share_the_partitions(hard_stage: Stage) -> None:
+    stage = hard_stage
     other = Reports(stage.setup)
     async with stage.reports.app.running():
         stage.sell(500)

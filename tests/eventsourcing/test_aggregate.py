@@ -252,7 +252,7 @@ def command(of: Accounts, key: str, what: str, amount: int) -> Any:
     return of.Move(key, list(range(amount))) if what == "move" else {"pay": of.Pay, "draw": of.Draw}[what](key, amount)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given_by_hypothesis(told=TOLD, every=st.sampled_from([1, 2, 5]))
 def test_states_are_those_of_a_model_and_of_a_replay(told: list[Any], every: int) -> None:
     of = accounts(snapshot_every=every)
