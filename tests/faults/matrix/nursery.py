@@ -24,7 +24,7 @@ import msgspec
 from tests.faults.matrix.service import Setup, main
 
 STARTED = "started\n"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 class Child:
