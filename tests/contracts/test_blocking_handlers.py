@@ -10,15 +10,19 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from ottla.listeners.threads import MOST
 from tests.listeners.harness import World, eventually, service
 
-PARTITIONS = MOST + 2
-"""More than a topic has threads."""
+MOST = 4
+"""Threads of a topic here; it has more partitions."""
+
+PARTITIONS = 6
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["plain", "beside coroutines"])
-async def test_a_plain_handler_that_blocks_stops_nobody_else(world: World, mixed: bool) -> None:
+async def test_a_plain_handler_that_blocks_stops_nobody_else(
+    world: World, mixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ottla.listeners.threads.MOST", MOST)
     world.partitions = PARTITIONS
     app, gate, entered, seen, loops = service(world), threading.Event(), list[str](), list[str](), list[bool]()
 
