@@ -164,6 +164,7 @@ class StreamsBuilder:
         value: Any,
         kind: StoreKind = "key-value",
         retention: timedelta | None = None,
+        ttl: timedelta | None = None,
         persistent: bool = True,
         logged: bool = True,
     ) -> str:
@@ -172,11 +173,12 @@ class StreamsBuilder:
         Args:
             kind: `key-value`, `timestamped`, `versioned`, `window` or `session`.
             retention: How long windows, sessions and versions are kept; those kinds need it.
+            ttl: How long after its last change a row of a timestamped store is kept (`Materialized.ttl`).
         """
         if kind in ("versioned", "window", "session") and retention is None:
             raise TopologyError(f"store {name!r}: a {kind} store needs a retention")
         retention_ms = None if retention is None else retention // timedelta(milliseconds=1)
-        kept = Materialized(name, persistent=persistent, logged=logged)
+        kept = Materialized(name, persistent=persistent, logged=logged, ttl=ttl)
         self._graph.store(kept, name, kind, serde_of(key), serde_of(value), retention_ms=retention_ms)
         return name
 

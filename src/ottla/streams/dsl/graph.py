@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from ottla.errors import TopologyError
@@ -13,6 +14,7 @@ from ottla.streams.topology.nodes import Node, OperatorNode, SinkNode, SourceNod
 from ottla.streams.topology.stores import StoreKind, StoreSpec
 from ottla.streams.topology.topics import REPARTITION_CONFIG, InternalTopic, windowed_changelog_config
 from ottla.streams.topology.topology import Topology, make_topology
+from ottla.streams.windows import milliseconds
 
 
 @dataclass
@@ -52,6 +54,9 @@ class Materialized:
         cached: Whether changes wait for the next commit and go on as one per key.
         retention_ms: How long windows are kept; at least their size and grace (the default).
         changelog_config: Configuration of the changelog topic.
+        ttl: A row that has not changed for so long (by stream time) is deleted, here and further down, at a commit
+            soon after: within a tenth of that time where the store has no more than some ten thousand rows. For
+            tables made of records, and of aggregated records without windows.
     """
 
     name: str | None = None
@@ -61,6 +66,7 @@ class Materialized:
     cached: bool = True
     retention_ms: int | None = None
     changelog_config: Mapping[str, str] = field(default_factory=dict)
+    ttl: timedelta | None = None
 
 
 Store = str | Materialized | None
@@ -126,7 +132,7 @@ class Graph:
         """A new store.
 
         Raises:
-            TopologyError: Its name is taken, or it would forget windows before they close.
+            TopologyError: Its name is taken, it would forget windows before they close, or its kind knows no ttl.
         """
         name = kept.name or generated
         if name in self.stores:
@@ -150,8 +156,14 @@ class Graph:
             cached=kept.cached,
             changelog_config=config,
             retention_ms=retention_ms,
+            ttl_ms=None if kept.ttl is None else milliseconds(kept.ttl, f"store {name!r}: a ttl", least=1),
             **more,
         )
+        if kept.ttl is not None and (kind != "timestamped" or spec.is_global):
+            raise TopologyError(
+                f"store {name!r}: a ttl is for rows with a time that are kept until deleted; windows, sessions and "
+                f"versions have a retention, and a global table is what its topic holds"
+            )
         self.stores[name] = spec
         return spec
 

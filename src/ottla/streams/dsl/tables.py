@@ -118,7 +118,7 @@ def _derived(
     draft = graph.operator(node, f"table {operation}", [table.table.draft.name], lambda: make(options))
     made = TableNode(graph, draft, options, table.table.key, value, table.table, derive)
     if store is not None:
-        made.keep(materialized(store))
+        made.keep(_without_ttl(store, node))
     return KTable(graph, made, table.sources, table.stem, grace_ms=table.grace_ms)
 
 
@@ -139,8 +139,17 @@ def kept_table(
     draft = graph.operator(node, operation, parents, lambda: TableJoinMerge(options))
     table = TableNode(graph, draft, options, key, value)
     if store is not None:
-        table.keep(materialized(store))
+        table.keep(_without_ttl(store, node))
     return KTable(graph, table, sources, stem, grace_ms=grace_ms)
+
+
+def _without_ttl(store: Store, node: str) -> Materialized:
+    kept = materialized(store)
+    if kept.ttl is not None:
+        raise TopologyError(
+            f"operator {node!r}: its rows follow from other tables and go with theirs: give the ttl to those"
+        )
+    return kept
 
 
 def suppressed_until_close(table: KTable[Any, Any], bound: BufferBound | None, name: str | None) -> KTable[Any, Any]:

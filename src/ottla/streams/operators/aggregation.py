@@ -11,6 +11,7 @@ from ottla.streams.folds import Fold
 from ottla.streams.operators.base import Operator
 from ottla.streams.operators.batch import Batch
 from ottla.streams.operators.columns import grouped, latest
+from ottla.streams.operators.expiry import Expiry, expiry
 from ottla.streams.operators.tables import TableOptions
 from ottla.streams.records import NO_TIMESTAMP
 from ottla.streams.stores.write_back import Entry, WriteBack
@@ -57,6 +58,7 @@ class CachedOperator(Operator):
         self._store: Any = context.store(self._options.store)
         self._cached = context.cache_entries_max > 0 and context.topology.stores[self._options.store].cached
         self._states = WriteBack(self._store.bytes, self._store.encoded, context.cache_entries_max or 10_000)
+        self._expiry = expiry(context, self._options.store)
 
     def _handed_on(self, entries: Sequence[Entry]) -> None:
         """Writes what has changed and hands it on."""
@@ -122,8 +124,17 @@ class CachedOperator(Operator):
             self._states.forget()
 
     def flush(self) -> None:
+        if self._expiry is not None:
+            self._expire(self._expiry)
         if self._states.changed:
             self._handed_on(list(self._states.changed))
+
+    def _expire(self, expiry: Expiry) -> None:
+        for row in expiry.rows():
+            entry = self._states.entries.get(row.raw_key) or self._entry(row.raw_key, row.key)
+            if entry.timestamp_ms == row.timestamp_ms:  # else it has changed, which is not written yet
+                entry.value, entry.timestamp_ms = None, self.context.stream_time_ms
+                self._states.touch(entry)
 
 
 class StreamAggregate(CachedOperator):

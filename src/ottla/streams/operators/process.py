@@ -10,6 +10,7 @@ from ottla.streams.context import TaskContext
 from ottla.streams.errors_policy import Failure
 from ottla.streams.operators.base import Operator
 from ottla.streams.operators.batch import Batch
+from ottla.streams.operators.expiry import expiry
 from ottla.streams.processor import ProcessorContext
 from ottla.streams.records import NO_TIMESTAMP, Record, RecordMetadata
 
@@ -32,6 +33,7 @@ class ProcessOperator(Operator):
         super().start(context)
         self._now: tuple[Batch, int] | None = None
         self._downstream: Exception | None = None
+        self._expiries = [(context.store(name), found) for name in self.stores if (found := expiry(context, name))]
         self._processor = self._make()
         init = getattr(self._processor, "init", None)
         if init is not None:
@@ -55,6 +57,11 @@ class ProcessOperator(Operator):
                 self.context.failed(self, batch, index, error)
             finally:
                 self._now = None
+
+    def flush(self) -> None:
+        for store, found in self._expiries:
+            for row in found.rows():
+                store.bytes.delete(row.raw_key)
 
     def emit(self, record: Record[Any, Any], to: str | None, fixed_key: bool) -> None:
         """See `ProcessorContext.forward`."""

@@ -9,6 +9,7 @@ from typing import Any
 from ottla.streams.context import TaskContext
 from ottla.streams.operators.base import Operator, applied
 from ottla.streams.operators.batch import Batch
+from ottla.streams.operators.expiry import expiry
 from ottla.streams.stores.timestamped import Stamped
 
 _STAMP = struct.Struct(">q")
@@ -41,6 +42,17 @@ class TableSource(Operator):
     def start(self, context: TaskContext) -> None:
         super().start(context)
         self._store = None if self._options.store is None else context.store(self._options.store)
+        self._expiry = expiry(context, self._options.store)
+
+    def flush(self) -> None:
+        if self._expiry is None:
+            return
+        gone = self._expiry.rows()
+        if gone:
+            times = [self.context.stream_time_ms] * len(gone)
+            self._stored(
+                Batch([row.key for row in gone], [None] * len(gone), times, raw_keys=[row.raw_key for row in gone])
+            )
 
     def process(self, batch: Batch) -> None:
         if None in batch.keys:

@@ -94,4 +94,9 @@ class TimestampedStore(Generic[K, V]):
             yield self.key.decode(key, self.topic), self.decoded(value)
 
     def decoded(self, data: bytes) -> Stamped[V]:
-        return Stamped(self.value.decode(data[8:], self.topic), _STAMP.unpack_from(data)[0])
+        return Stamped(self.value.decode(data[8:], self.topic), self.stamp(data))
+
+    def stamp(self, data: bytes) -> int:
+        """The timestamp of what lies in the store."""
+        stamp: int = _STAMP.unpack_from(data)[0]
+        return stamp

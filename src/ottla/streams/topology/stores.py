@@ -24,6 +24,7 @@ class StoreSpec:
         changelog_config: The topic's configuration.
         changelog: The changelog's logical name (`Topology.physical` gives the topic); None if not logged.
         retention_ms: How long windows, sessions and versions are kept after stream time has passed them.
+        ttl_ms: How long after its last change a timestamped row is kept, by stream time; None: until it is deleted.
         segment_ms: How much time shares one key prefix, so that what has expired is dropped as a range.
         cached: Whether changes are collected until a commit and go on as one per key.
         duplicates: Whether a window may hold several values of a key (joins keep every record).
@@ -42,6 +43,7 @@ class StoreSpec:
     cached: bool = True
     duplicates: bool = False
     is_global: bool = False
+    ttl_ms: int | None = None
 
     @property
     def changelog(self) -> str | None:
