@@ -18,6 +18,7 @@ class RestWatcher(threading.Thread):
 
     Attributes:
         since: When the shop was first seen at rest, on the clock of `time.monotonic()`; None while something moves.
+        seen_from: When the latest look that saw it at rest began: of what happened later it knows nothing.
         moved_at: When an offset was last seen to have changed.
         behind: Records each service has still to finish.
         trouble: Why the last question had no answer.
@@ -31,6 +32,7 @@ class RestWatcher(threading.Thread):
         self._stopping = threading.Event()
         self._seen: tuple[Offsets, Mapping[str, int]] | None = None
         self.since: float | None = None
+        self.seen_from = 0.0
         self.moved_at = time.monotonic()
         self.behind: Mapping[str, int] = {}
         self.trouble: str | None = None
@@ -54,6 +56,7 @@ class RestWatcher(threading.Thread):
                 self.since, self.trouble = None, str(error)
 
     def _look(self, quiet: Quiet) -> None:
+        began = time.monotonic()
         look = quiet.look()
         now = time.monotonic()
         if self._seen != (look.ends, look.behind):
@@ -61,5 +64,7 @@ class RestWatcher(threading.Thread):
         self.behind = look.behind
         if not look.settled:
             self.since = None
-        elif self.since is None:
-            self.since = now
+        else:
+            self.seen_from = began
+            if self.since is None:
+                self.since = now

@@ -132,9 +132,12 @@ class Session:
         if totals is not None and self.loader.done.is_set():
             self.rest.begin()
             resting_s = now - self.rest.since if self.rest.since is not None else 0.0
-            if (totals.in_flight == 0 and not self.read_model.unsent()) or resting_s > REST_IS_FINAL_S:
+            idle = totals.in_flight == 0 and not self.read_model.unsent()
+            if idle or resting_s > REST_IS_FINAL_S:
                 self.ended_at = self.ended_at or now
-                if resting_s > 0 and not self.at_rest:
+                # A look from before the last order ended may have found a shop that had not begun.
+                confirmed = resting_s > REST_IS_FINAL_S or (resting_s > 0 and self.rest.seen_from >= self.ended_at)
+                if confirmed and not self.at_rest:
                     self.at_rest, self.rested_at = True, now
                     self.watcher.look_now()
                     self.memory = memory_of([os.getpid(), *(child.pid for child in self.pipeline.supervisor.children)])
