@@ -92,8 +92,14 @@ class Cell:
         except Exception as failure:
             self.failure = failure
 
-    def verify(self, progress: Progress) -> None:
-        """Reads what came out."""
+    def examine(self, progress: Progress) -> None:
+        """Reads what came out, also where something failed: what was lost is often why."""
+        try:
+            self._read(progress)
+        except Exception as failure:
+            self.failure = self.failure or failure
+
+    def _read(self, progress: Progress) -> None:
         deserializer = Deserializer(RegistryClient(self._settings.registry.url))
         given = dict(self.given.numbers)
         self.sink = Findings(taken_from(self._settings, deserializer, self.setup.sink), given)
@@ -102,7 +108,7 @@ class Cell:
 
     def broken(self) -> list[str]:
         """What was promised and not kept, a line each."""
-        assert self.sink is not None, "not verified"
+        assert self.sink is not None, f"not read: {self.failure}"
         found = [f"{self.dead} dead letters: a fault of what stands around a service is no record's"] * bool(self.dead)
         for where, findings in (("topic", self.sink), ("database", self.stored)):
             if findings is not None:
@@ -116,7 +122,7 @@ class Cell:
 
     def figures(self) -> dict[str, Any]:
         """What the table in the docs is made from."""
-        assert self.sink is not None, "not verified"
+        assert self.sink is not None, f"not read: {self.failure}"
         figures = {"given": self.given.count, "dead": self.dead, "topic": _counts(self.sink)}
         if self.stored is not None:
             figures["database"] = _counts(self.stored)

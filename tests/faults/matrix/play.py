@@ -40,7 +40,7 @@ def play(stage: Stage, fault: Fault, rounds: int, promises: list[Promise], membe
 def keep(cells: dict[Promise, Cell], fault: Fault, rounds: int, broker: str, seconds: float) -> None:
     """Puts what a long run found where the docs take it from."""
     for (guarantee, order, _), cell in cells.items():
-        if cell.sink is not None:
+        if cell.failure is None and cell.sink is not None:
             figures = {"rounds": rounds, "seconds": round(seconds), **cell.figures()}
             results.keep(f"{fault.__name__} {guarantee} {order}", broker, figures)
 

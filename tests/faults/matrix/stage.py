@@ -155,7 +155,7 @@ class Stage:
         self.each(lambda c: self._progress.wait_for_the_end(c.setup.name, c.setup.source, c.setup.sink))
         for cell in self.cells:
             cell.services.close()
-        self.each(lambda cell: cell.verify(self._progress))
+            cell.examine(self._progress)
 
     def close(self) -> None:
         for cell in self.cells:

@@ -43,7 +43,7 @@ def flawed(
 
 
 def broken(cell: Cell) -> set[str]:
-    assert cell.failure is None, cell.failure
+    # One that loses numbers may also have failed before its end: no more is given to a service that stays behind.
     return {line.split(":")[0] for line in cell.broken()}
 
 
