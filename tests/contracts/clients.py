@@ -14,6 +14,8 @@ from ottla.testing import Broker
 
 # Long enough for a loaded machine: nothing waits this long unless it fails.
 PATIENCE_S = 30.0
+HOUR_AGO_MS = int(time.time()) * 1000 - 3_600_000
+"""A time for records: not longer ago than brokers keep them."""
 
 # librdkafka tells of every connection a killed broker drops; tests that kill brokers know.
 _QUIET = {"log_level": 0, "error_cb": lambda error: None}

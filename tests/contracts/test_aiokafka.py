@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError, TopicAlreadyExistsError
 
 from ottla.testing import Broker
-from tests.contracts.clients import PATIENCE_S, create_topic, produce, read_partition, values
+from tests.contracts.clients import HOUR_AGO_MS, PATIENCE_S, create_topic, produce, read_partition, values
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ async def test_what_it_produces_it_consumes_in_order(broker: Broker, topic: str,
 
 
 async def test_an_acknowledgement_names_partition_offset_and_time(topic: str, producer: AIOKafkaProducer) -> None:
-    first = await producer.send_and_wait(topic, b"a", timestamp_ms=1_600_000_000_000)
+    first = await producer.send_and_wait(topic, b"a", timestamp_ms=HOUR_AGO_MS)
     second = await producer.send_and_wait(topic, b"b")
-    assert (first.partition, first.offset, first.timestamp) == (0, 0, 1_600_000_000_000)
+    assert (first.partition, first.offset, first.timestamp) == (0, 0, HOUR_AGO_MS)
     assert second.offset == 1
 
 
@@ -111,12 +111,12 @@ async def test_a_group_goes_on_where_it_committed(
 
 async def test_offsets_are_found_by_time_and_meaning(broker: Broker, topic: str, producer: AIOKafkaProducer) -> None:
     for number in range(5):
-        await producer.send_and_wait(topic, b"v", timestamp_ms=1_600_000_000_000 + number * 1000)
+        await producer.send_and_wait(topic, b"v", timestamp_ms=HOUR_AGO_MS + number * 1000)
     async with AIOKafkaConsumer(bootstrap_servers=broker.bootstrap_servers) as consumer:
         partition = TopicPartition(topic, 0)
         assert await consumer.beginning_offsets([partition]) == {partition: 0}
         assert await consumer.end_offsets([partition]) == {partition: 5}
-        found = await consumer.offsets_for_times({partition: 1_600_000_002_500})
+        found = await consumer.offsets_for_times({partition: HOUR_AGO_MS + 2500})
         assert found[partition].offset == 3
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ottla.testing import Broker
 from tests.contracts import wire
-from tests.contracts.clients import create_topic, end_offset, read_partition, values
+from tests.contracts.clients import HOUR_AGO_MS, create_topic, end_offset, read_partition, values
 from tests.contracts.wire import Connection, Produced, batch, init_producer_id, produce
 
 
@@ -113,10 +113,10 @@ def test_batches_without_a_producer_id_may_be_repeated(broker: Broker, connectio
 
 
 def test_the_records_of_a_batch_made_by_hand_are_read_back(broker: Broker, connection: Connection, topic: str) -> None:
-    produce(connection, topic, batch([b"a", b"", b"c"], timestamp_ms=1_700_000_000_000))
+    produce(connection, topic, batch([b"a", b"", b"c"], timestamp_ms=HOUR_AGO_MS))
     records = read_partition(broker, topic, 3)
     assert values(records) == [b"a", b"", b"c"]
-    assert [record.timestamp()[1] for record in records] == [1_700_000_000_000 + n for n in range(3)]
+    assert [record.timestamp()[1] for record in records] == [HOUR_AGO_MS + n for n in range(3)]
 
 
 @pytest.mark.parametrize("byte", [21, 22, 60, 65])

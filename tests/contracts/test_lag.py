@@ -13,21 +13,19 @@ from ottla import App, KafkaSettings
 from ottla.cli.lag import age
 from ottla.kafka.ages import first_times
 from ottla.testing import Broker
-from tests.contracts.clients import producer
+from tests.contracts.clients import HOUR_AGO_MS, producer
 from tests.listeners.harness import World, eventually, service
-
-NOW_MS = 1_750_000_000_000
 
 
 def test_the_time_of_the_first_record_from_an_offset_on_is_found(broker: Broker, topic_of_3: str) -> None:
     client = producer(broker)
     for partition in (0, 1):
         for n in range(5):
-            client.produce(topic_of_3, b"v" * 2000, partition=partition, timestamp=NOW_MS + 1000 * n + partition)
+            client.produce(topic_of_3, b"v" * 2000, partition=partition, timestamp=HOUR_AGO_MS + 1000 * n + partition)
     client.flush(30)
     settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
     wanted = {(topic_of_3, 0): 0, (topic_of_3, 1): 3, (topic_of_3, 2): 0}
-    assert first_times(settings, wanted) == {(topic_of_3, 0): NOW_MS, (topic_of_3, 1): NOW_MS + 3001}
+    assert first_times(settings, wanted) == {(topic_of_3, 0): HOUR_AGO_MS, (topic_of_3, 1): HOUR_AGO_MS + 3001}
     assert first_times(settings, {}) == {}
 
 

@@ -8,6 +8,7 @@ from confluent_kafka.admin import OffsetSpec
 
 from ottla.testing import Broker
 from tests.contracts.clients import (
+    HOUR_AGO_MS,
     PATIENCE_S,
     admin,
     consumer,
@@ -19,8 +20,6 @@ from tests.contracts.clients import (
     values,
 )
 from tests.contracts.differences import known_difference, no_zstd
-
-T0 = 1_700_000_000_000
 
 
 def offset_at(broker: Broker, topic: str, spec: OffsetSpec, partition: int = 0) -> int:
@@ -34,7 +33,7 @@ def timed_topic(broker: Broker, topic: str) -> str:
     """Ten records whose timestamps are 100 ms apart, in one batch where that can be."""
     with delivering(producer(broker, linger_ms=50)) as deliver:
         for number in range(10):
-            deliver(topic, b"v%d" % number, timestamp=T0 + number * 100)
+            deliver(topic, b"v%d" % number, timestamp=HOUR_AGO_MS + number * 100)
     return topic
 
 
@@ -52,7 +51,7 @@ def test_latest_is_the_offset_of_the_next_record(broker: Broker, topic_of_3: str
     ("after_ms", "offset"), [(0, 0), (-5000, 0), (100, 1), (101, 2), (450, 5), (899, 9), (900, 9), (901, -1)]
 )
 def test_by_time_it_is_the_first_record_not_older(broker: Broker, timed_topic: str, after_ms: int, offset: int) -> None:
-    assert offset_at(broker, timed_topic, OffsetSpec.for_timestamp(T0 + after_ms)) == offset
+    assert offset_at(broker, timed_topic, OffsetSpec.for_timestamp(HOUR_AGO_MS + after_ms)) == offset
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
@@ -63,29 +62,29 @@ def test_by_time_a_compressed_batch_is_looked_into(
         known_difference(request, broker_kind, "without a zstd library a batch answers with its first record")
     with delivering(producer(broker, linger_ms=50, compression_type=codec)) as deliver:
         for number in range(10):
-            deliver(topic, b"v" * 100, timestamp=T0 + number * 100)
-    assert offset_at(broker, topic, OffsetSpec.for_timestamp(T0 + 450)) == 5
+            deliver(topic, b"v" * 100, timestamp=HOUR_AGO_MS + number * 100)
+    assert offset_at(broker, topic, OffsetSpec.for_timestamp(HOUR_AGO_MS + 450)) == 5
 
 
 def test_by_time_across_batches(broker: Broker, topic: str) -> None:
     client = producer(broker)
     for number in range(5):
         with delivering(client) as deliver:
-            deliver(topic, b"v", timestamp=T0 + number * 1000)
-    assert offset_at(broker, topic, OffsetSpec.for_timestamp(T0 + 2500)) == 3
+            deliver(topic, b"v", timestamp=HOUR_AGO_MS + number * 1000)
+    assert offset_at(broker, topic, OffsetSpec.for_timestamp(HOUR_AGO_MS + 2500)) == 3
 
 
 def test_the_highest_timestamp_names_its_record(broker: Broker, topic: str) -> None:
     client = producer(broker)
     for after_ms in (0, 900, 100):
         with delivering(client) as deliver:
-            deliver(topic, b"v", timestamp=T0 + after_ms)
+            deliver(topic, b"v", timestamp=HOUR_AGO_MS + after_ms)
     assert offset_at(broker, topic, OffsetSpec.max_timestamp()) == 1
 
 
 def test_a_consumer_starts_from_a_time(broker: Broker, timed_topic: str) -> None:
     with consumer(broker) as client:
-        (found,) = client.offsets_for_times([TopicPartition(timed_topic, 0, T0 + 650)], timeout=PATIENCE_S)
+        (found,) = client.offsets_for_times([TopicPartition(timed_topic, 0, HOUR_AGO_MS + 650)], timeout=PATIENCE_S)
     assert found.offset == 7
 
 
