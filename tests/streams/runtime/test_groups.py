@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 
 from ottla.streams.app import StreamsApp
 from tests.streams.runtime.conftest import Stage, eventually, ready
@@ -76,3 +77,30 @@ async def test_instances_on_one_machine_hand_state_over_in_the_folder_they_share
         assert second.instance.restored_records == 0
         local_stage.give(100)
         await asyncio.wait_for(local_stage.all_right(), 60)
+
+
+async def test_others_take_over_from_an_instance_that_was_fenced(stage: Stage) -> None:
+    """A broker that dies while it answers a join leaves such an instance behind: it must not go on with heartbeats."""
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(stage.running(state_dir=str(stage.folder / "a")))
+        stage.give(100)
+        await stage.all_right()
+        second = await stack.enter_async_context(stage.running(state_dir=str(stage.folder / "b")))
+        await eventually(lambda: len(tasks(first)) == len(tasks(second)) == 3)
+        assert first.instance is not None
+        thread = first.instance.thread
+        double: Any = thread._open_member()
+        try:
+            double.subscribe([thread._plan.tokens_topic])
+
+            def fenced() -> bool:
+                double.poll(0)
+                return thread.died is not None
+
+            await eventually(fenced, "the instance goes on")
+        finally:
+            double.close()
+        assert "fenced" in (thread.died or "")
+        await eventually(lambda: tasks(second) == ALL, "the fenced instance keeps its tasks")
+        stage.give(100)
+        await stage.all_right()

@@ -99,11 +99,14 @@ class Membership:
 
         A static member that only closes its consumer would stay in the group until then, so it unsubscribes first.
         """
-        self._consumer.unsubscribe()
-        deadline = time.monotonic() + LEAVE_S
-        while self.held and time.monotonic() < deadline:
-            self._consumer.poll(0.05)
-        self._consumer.close()
+        try:
+            self._consumer.unsubscribe()
+            deadline = time.monotonic() + LEAVE_S
+            while self.held and time.monotonic() < deadline:
+                self._consumer.poll(0.05)
+        finally:
+            # A fenced one refuses to unsubscribe. Left open it goes on with its heartbeats, and keeps its tasks.
+            self._consumer.close()
 
     # ------------------------------------------------------------------ callbacks, inside poll() and close()
 

@@ -497,7 +497,10 @@ class StreamThread:
                 if self.died is not None:
                     for task in self.tasks.values():
                         self._halt(task)
-                self._member.leave()
+                try:
+                    self._member.leave()
+                except Exception as error:
+                    self._log.warning("could not leave the group in order: %s", error)
             self._give_up(list(self.tasks))
             if self._fetcher is not None:
                 self._fetcher.close()
