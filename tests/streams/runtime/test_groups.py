@@ -80,7 +80,7 @@ async def test_instances_on_one_machine_hand_state_over_in_the_folder_they_share
 
 
 async def test_others_take_over_from_an_instance_that_was_fenced(stage: Stage) -> None:
-    """A broker that dies while it answers a join leaves such an instance behind: it must not go on with heartbeats."""
+    """A broker that dies while it answers a join leaves such an instance behind."""
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(stage.running(state_dir=str(stage.folder / "a")))
         stage.give(100)
