@@ -256,8 +256,10 @@ def _write_and_read(broker: Broker, setting: Setting, count: int) -> tuple[Coste
             os.sync()  # what was left to the operating system before shall not be written at our cost
             writings.append(_costed(broker, count, lambda: load.run(count)))
         os.sync()
+        written = WRITINGS * count  # all of it: a quarter of a second of reading says little
         readings = [
-            _costed(broker, count, lambda: consume(servers, name, setting.partitions, count)) for _ in range(READINGS)
+            _costed(broker, written, lambda: consume(servers, name, setting.partitions, written))
+            for _ in range(READINGS)
         ]
     return sorted(writings)[WRITINGS // 2], sorted(readings)[READINGS // 2]
 

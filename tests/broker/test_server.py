@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -109,6 +110,30 @@ def test_a_large_request_is_put_together_from_its_pieces(client: Client) -> None
     data = batch([os.urandom(900_000)])
     assert client.produce("t", data)["base_offset"] == 0
     assert client.fetch("t", 0)["records"][61:] == data[61:]
+
+
+def test_a_large_reply_comes_whole_through_a_small_send_buffer(tmp_path: Path) -> None:
+    data = batch([os.urandom(900_000)])
+    with RunningBroker(tmp_path / "data", send_buffer_bytes=8192) as running:
+        client = running.connect()
+        client.create("t")
+        client.produce("t", data)
+        for _ in range(3):
+            client.send_fetch("t", 0)
+        for _ in range(3):
+            answer = client.receive()["responses"][0]["partitions"][0]
+            assert answer["records"][61:] == data[61:]
+        client.close()
+
+
+@pytest.mark.parametrize(("asked", "fits"), [(8192, range(8192, 16385)), (-1, range(16385, 1 << 32))])
+def test_the_send_buffer_has_the_size_of_the_setting(tmp_path: Path, asked: int, fits: range) -> None:
+    with RunningBroker(tmp_path / "data", send_buffer_bytes=asked) as running:
+        client = running.connect()
+        client.create("t")
+        (connection,) = running.server._connections
+        assert connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) in fits  # Linux gives double
+        client.close()
 
 
 @pytest.mark.parametrize("size", [-1, 0, 7, (1 << 20) + 1, 2**31 - 1])

@@ -62,6 +62,8 @@ class BrokerConfig:
         transactional_id_expiration_ms: Transactional ids unused for so long are forgotten.
         producer_id_expiration_ms: So are, partition by partition, the sequences of producers.
         request_max_bytes: A larger request closes its connection before anything is allocated for it.
+        send_buffer_bytes: How much of the replies to a connection the system holds at once; -1 leaves it to the system.
+            What is copied into a small buffer is still in the processor's cache when the client takes it.
         connections_max: More connections are closed at once.
         metrics_port: Where health and metrics are served over HTTP; 0 picks a free port, None serves none.
         metrics_host: The address for it. Whoever reaches it may read it: loopback unless told otherwise.
@@ -109,6 +111,7 @@ class BrokerConfig:
     transactional_id_expiration_ms: int = 7 * 24 * 3600 * 1000
     producer_id_expiration_ms: int = 24 * 3600 * 1000
     request_max_bytes: int = 100 * 1024 * 1024
+    send_buffer_bytes: int = 100 * 1024
     connections_max: int = 2000
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
@@ -137,6 +140,8 @@ class BrokerConfig:
         ):
             if getattr(self, name) < 1:
                 faults.append(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.send_buffer_bytes < -1:
+            faults.append(f"send_buffer_bytes must be at least -1, not {self.send_buffer_bytes}")
         faults += _group_faults(self)
         if faults:
             raise ConfigurationError("embedded broker: " + "; ".join(faults))

@@ -124,6 +124,7 @@ SETTINGS: dict[str, Setting] = {
     "offsets.retention.minutes": Setting("offsets_retention_ms", number(1, times=MINUTE_MS)),
     "queued.max.request.bytes": Setting("queued_requests_max_bytes", number(1, INT64_MAX)),
     "socket.request.max.bytes": Setting("request_max_bytes", number(1)),
+    "socket.send.buffer.bytes": Setting("send_buffer_bytes", number(-1)),
     "ottla.any.replication.factor": Setting("any_replication_factor", boolean),
     "ottla.flush": Setting("flush", one_of("ack", "interval", "none")),
     "ottla.flush.interval.ms": Setting("flush_interval_ms", number(1)),

@@ -205,6 +205,8 @@ class Server:
             try:
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self.config.send_buffer_bytes >= 0:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer_bytes)
                 self._connections.add(listener.connect(self, sock, peer))
                 self._by_address[peer] += 1
                 self.broker.metrics.connections_accepted += 1

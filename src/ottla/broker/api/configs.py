@@ -109,6 +109,7 @@ def broker_entries(catalog: Catalog, config: BrokerConfig, names: Iterable[str] 
         ("num.partitions", str(config.partitions), INT),
         ("offsets.retention.minutes", str(config.offsets_retention_ms // 60_000), INT),
         ("socket.request.max.bytes", str(config.request_max_bytes), INT),
+        ("socket.send.buffer.bytes", str(config.send_buffer_bytes), INT),
     ]
     answers: list[Message] = []
     for name, value, kind in values:
