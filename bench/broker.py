@@ -3,7 +3,7 @@
 Both are started once, and confluent-kafka talks to them in turn (A B, B A, ...) with the same settings, so that each
 ratio compares two measurements made seconds apart; while one is measured the other is held. Kafka runs in its default,
 which leaves the disk to the operating system; the embedded broker in its own, which syncs before each acknowledgement.
-What it does without syncing is shown beside it and counts nowhere.
+What each does with the other's guarantee is shown beside it, and which is ahead then.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from confluent_kafka import KafkaException
 from bench import restart, targets
 from bench.commands import note
 from bench.report import Bar, Report
-from bench.targets import KAFKA, NO_FSYNC, OTTLA
+from bench.targets import FSYNC, KAFKA, NO_FSYNC, OTTLA
 from bench.workloads import SETTINGS, BenchFailed, Load, Setting, consume, copy_in_transactions, latencies, topic
 from ottla.errors import ServerFailed
 from ottla.testing import Broker
@@ -69,6 +69,12 @@ class Table:
         """The embedded broker's value by Kafka's, run by run."""
         series = self.rows[row]
         return [a / b for a, b in zip(series[OTTLA].values, series[KAFKA].values, strict=True)]
+
+    def equal(self, ours: str, theirs: str) -> tuple[str, float]:
+        """The row with the lowest ratio of two that promise the same, in the run that had both, and that ratio."""
+        ratios = {row: both[ours].values[0] / both[theirs].values[0] for row, both in self.rows.items()}
+        row = min(ratios, key=ratios.__getitem__)
+        return row, ratios[row]
 
     def lowest(self) -> tuple[str, list[float]]:
         """The row with the lowest median ratio, and its ratios."""
@@ -127,8 +133,13 @@ def run(options: argparse.Namespace) -> Report:
     return report
 
 
+EQUAL_GUARANTEES = (
+    ("produce_vs_kafka_both_sync", OTTLA, FSYNC),
+    ("produce_vs_kafka_neither_syncs", NO_FSYNC, KAFKA),
+)
 BARS = (
     "produce_vs_kafka",
+    *(name for name, _, _ in EQUAL_GUARANTEES),
     "consume_vs_kafka",
     "transactions_vs_kafka",
     "latency_p99_vs_kafka",
@@ -181,8 +192,8 @@ def _compiled_once() -> Iterator[None]:
 
 
 def _in_turn(brokers: Brokers, run: int) -> list[str]:
-    """A B in one run, B A in the next: whatever drifts hits both. What counts nowhere is measured once only."""
-    turn = [name for name in brokers if name != NO_FSYNC or run in (-1, 0)]
+    """A B in one run, B A in the next: whatever drifts hits both. With the other's guarantee each is measured once."""
+    turn = [name for name in brokers if name not in (NO_FSYNC, FSYNC) or run <= 0]
     return turn if run % 2 == 0 else turn[::-1]
 
 
@@ -225,6 +236,9 @@ def _throughput(brokers: Brokers, runs: int, report: Report) -> None:
                     consumed.add(str(setting), name, *reading)
     for table, name in ((produced, "produce_vs_kafka"), (consumed, "consume_vs_kafka")):
         _add_table(report, table, name, at_least=1.0)
+    for name, ours, theirs in EQUAL_GUARANTEES:
+        row, ratio = produced.equal(ours, theirs)
+        report.bars.append(Bar(name, [ratio], f"lowest: {' '.join(row.split())}"))
 
 
 def _add_table(report: Report, table: Table, name: str, at_least: float) -> None:
@@ -265,7 +279,7 @@ def _write_and_read(broker: Broker, setting: Setting, count: int) -> tuple[Coste
 
 
 def _transactions(brokers: Brokers, runs: int, report: Report) -> None:
-    compared = {name: broker for name, broker in brokers.items() if name != NO_FSYNC}
+    compared = {name: broker for name, broker in brokers.items() if name in (KAFKA, OTTLA)}
     table = Table("transactions: consume, produce, commit every 100 ms", "k messages/s", 1e-3)
     commits: dict[str, list[float]] = {name: [] for name in compared}
     for setting in SETTINGS:

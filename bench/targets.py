@@ -34,7 +34,9 @@ PROPERTIES = {
 }
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
-KAFKA, OTTLA, NO_FSYNC = "kafka", "ottla", "ottla, flush none"
+KAFKA, OTTLA = "kafka", "ottla"
+# The other one's guarantee: Kafka syncs before each acknowledgement, the embedded broker leaves it to the system.
+FSYNC, NO_FSYNC = "kafka, flush each", "ottla, flush none"
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,13 @@ def embedded(data_dir: Path | None = None, **options: str | int | bool) -> Embed
 
 
 def all_targets() -> Mapping[str, Broker]:
-    """Kafka, the embedded broker, and the embedded broker that does not wait for the disk either; none is started."""
-    return {KAFKA: kafka(), OTTLA: embedded(), NO_FSYNC: embedded(flush="none")}
+    """Kafka and the embedded broker, and both with the other one's guarantee; none is started."""
+    return {
+        KAFKA: kafka(),
+        OTTLA: embedded(),
+        NO_FSYNC: embedded(flush="none"),
+        FSYNC: kafka(**{"log.flush.interval.messages": "1"}),
+    }
 
 
 @contextmanager
