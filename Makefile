@@ -45,9 +45,9 @@ soak-kills: $(VENV)/.dev ## Kill the broker KILLS times under load, and clients 
 	OTTLA_KILLS=$(KILLS) $(BIN)/pytest --timeout 7200 tests/contracts/test_kill.py \
 		tests/contracts/test_transactional_kill.py tests/contracts/test_transactional_kill_java.py $(ARGS)
 
-soak-power: $(VENV)/.dev ## Cut the broker's power at POWER_CUTS points, without and with transactions
+soak-power: $(VENV)/.dev ## Cut the broker's power at POWER_CUTS points, without and with transactions, and with each flush policy
 	OTTLA_POWER_CUTS=$(POWER_CUTS) $(BIN)/pytest --timeout 7200 tests/faults/test_power_cuts.py \
-		tests/faults/test_transaction_power_cuts.py $(ARGS)
+		tests/faults/test_transaction_power_cuts.py tests/faults/test_unsynced_power_cuts.py $(ARGS)
 
 soak-damage: $(VENV)/.dev ## Damage the broker's files, fuzz its requests, try histories of logs and transactions
 	OTTLA_DAMAGES=20 OTTLA_FUZZ=5000 OTTLA_LOG_STATES=2000 OTTLA_TRANSACTION_STATES=1000 $(BIN)/pytest --timeout 7200 \
@@ -64,6 +64,9 @@ soak-services: $(VENV)/.dev ## Break everything around services ROUNDS times, on
 	OTTLA_ROUNDS=$(ROUNDS) $(BIN)/pytest --timeout 7200 tests/faults/outbox tests/faults/schedule \
 		tests/contracts/test_outbox.py $(ARGS)
 	OTTLA_STUCK_AFTER=8 $(BIN)/pytest --timeout 7200 tests/contracts/test_health.py $(ARGS)
+	OTTLA_OFFSET_RETENTION=1 $(BIN)/pytest --timeout 7200 tests/contracts/test_offset_retention.py $(ARGS)
+	OTTLA_AGGREGATE_KILLS=$(ROUNDS) OTTLA_PROJECTION_KILLS=$(ROUNDS) $(BIN)/pytest --timeout 7200 \
+		tests/contracts/test_aggregate_kills.py tests/contracts/test_projections.py $(ARGS)
 
 soak-streams: $(VENV)/.dev ## Kill stream applications STREAM_KILLS times, on both brokers
 	OTTLA_STREAM_KILLS=$(STREAM_KILLS) $(BIN)/pytest --timeout 7200 tests/faults/streams $(ARGS)

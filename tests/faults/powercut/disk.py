@@ -165,6 +165,14 @@ def _change(entries: dict[str, object], entry: Entry) -> None:
         entries[name] = node
 
 
+def _unsynced(folder: _Folder) -> Iterator[str]:
+    for name, node in folder.entries.items():
+        if isinstance(node, _Folder):
+            yield from _unsynced(node)
+        elif isinstance(node, _File) and node.pending:
+            yield name
+
+
 class Disk:
     """The disk below `root` after the operations played so far. `root` itself is durable and empty at first."""
 
@@ -196,9 +204,13 @@ class Disk:
             folder, name = self._place(operation.first)
             folder.change((name, None, None))
 
-    def cut(self, target: Path, dice: random.Random) -> str:
-        """Writes what a power cut now leaves to an empty folder; gives in words how the dice fell."""
-        chosen = dice.choice(MODES)
+    def unsynced(self) -> list[str]:
+        """The names of files below that hold what no sync has covered."""
+        return list(_unsynced(self._top))
+
+    def cut(self, target: Path, dice: random.Random, mode: str = "") -> str:
+        """Writes what a power cut now leaves to an empty folder; gives in words how the dice fell, if not `mode`."""
+        chosen = mode or dice.choice(MODES)
         self._write(self._top, target, chosen, dice)
         return chosen
 

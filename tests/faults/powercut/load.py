@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.faults.powercut.disk import Disk, read_journal
 
 PATIENCE_S = 30.0
 PLAIN, KEYED, COMMITTED, DELETED = "plain", "keyed", "transactional", "records-deleted"
@@ -26,13 +29,13 @@ SETTINGS = {
 }
 
 _PROGRAM = """
-import sys
+import json, sys
 from pathlib import Path
 from ottla.broker import BrokerConfig, serve
 from ottla.broker.api import produce
 produce.LATE_BYTES = 300  # what is done for large batches only happens to most of these
-serve(BrokerConfig(data_dir=Path(sys.argv[1]), port=0, checkpoint_interval_ms=150, cleaner_backoff_ms=30,
-                   retention_check_interval_ms=50))
+options = {"checkpoint_interval_ms": 150, "cleaner_backoff_ms": 30, "retention_check_interval_ms": 50}
+serve(BrokerConfig(data_dir=Path(sys.argv[1]), port=0, **options | json.loads(sys.argv[2])))
 """
 
 
@@ -61,30 +64,41 @@ class Load:
         journal: Where the recorder writes.
         recorder: The compiled recorder.
         seed: Of what the clients do.
+        options: Settings of the broker, by their names in `BrokerConfig`.
     """
 
-    def __init__(self, folder: Path, journal: Path, recorder: Path, seed: int) -> None:
+    def __init__(
+        self, folder: Path, journal: Path, recorder: Path, seed: int, options: Mapping[str, object] | None = None
+    ) -> None:
         self.promises = Promises()
         self._journal = journal
         self._dice = Random(seed)
         self._folder = folder
         self._recorder = recorder
+        self._options = options or {}
         self._sent = 0
+        self.rest = 0
 
-    def run(self, rounds: int) -> None:
-        """Starts the broker, lets the clients do `rounds` of everything, and stops it with SIGTERM."""
+    def run(self, rounds: int, seconds: float = 0.0, *, until_rest: bool = False) -> None:
+        """Starts the broker, lets the clients do `rounds` of everything, and stops it with SIGTERM.
+
+        With `seconds` the rounds are spread over that time at least. With `until_rest` the broker is stopped after it
+        has synced, by itself, all that clients wrote; `rest` is how long the journal was then.
+        """
         environment = {
             "LD_PRELOAD": str(self._recorder),
             "POWERCUT_ROOT": str(self._folder),
             "POWERCUT_JOURNAL": str(self._journal),
             "PYTHONPATH": ":".join(sys.path),
         }
-        command = [sys.executable, "-c", _PROGRAM, str(self._folder)]
+        command = [sys.executable, "-c", _PROGRAM, str(self._folder), json.dumps(dict(self._options))]
         broker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         try:
             assert broker.stdout is not None
             address = broker.stdout.readline().split()[-1]
-            self._clients(address, rounds)
+            self._clients(address, rounds, seconds)
+            if until_rest:
+                wait_until(self._rests, "all that was acknowledged is on the disk")
             broker.terminate()
             assert broker.wait(PATIENCE_S) == 0
         finally:
@@ -92,7 +106,7 @@ class Load:
             broker.wait()
             broker.stdout.close()  # type: ignore[union-attr]
 
-    def _clients(self, address: str, rounds: int) -> None:
+    def _clients(self, address: str, rounds: int, seconds: float) -> None:
         self._admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
         for name, settings in SETTINGS.items():
             self._create(name, settings)
@@ -109,11 +123,20 @@ class Load:
             self._produce, self._produce, self._produce_keyed, self._produce_keyed, self._transact, self._consume,
             self._delete_records, self._topics,
         ]  # fmt: skip
+        begun = time.monotonic()
         for number in range(rounds):
             for action in actions:
                 action(number)
+            time.sleep(max(0.0, begun + seconds * (number + 1) / rounds - time.monotonic()))
         self._consumer.close()
         del self._admin, self._producer, self._crowd, self._transactional
+
+    def _rests(self) -> bool:
+        disk = Disk(self._folder)
+        for operation in read_journal(self._journal):
+            disk.play(operation)
+            self.rest = operation.position
+        return not [name for name in disk.unsynced() if name.endswith((".log", ".journal"))]
 
     def _at(self) -> int:
         return self._journal.stat().st_size

@@ -70,6 +70,7 @@ class PartitionLog:
         self._bases: list[int] = []
         self._end = End(0, None, 0)
         self._stable = self._end
+        self._durable = 0  # up to here records are on the disk, whatever the flush policy
         self._dirty: set[Segment] = set()
         self._folder_dirty = False
         self._sync_failure: OSError | None = None
@@ -109,6 +110,7 @@ class PartitionLog:
             segment.delete()
             segment.close()
         self._stable = self._end = self._end_now()
+        self._durable = self.next_offset
 
     # Writing
 
@@ -204,7 +206,7 @@ class PartitionLog:
     def _roll(self) -> Segment:
         if not self.segments:
             self.folder.mkdir(parents=True, exist_ok=True)
-        elif self._stable.offset < self.next_offset:
+        elif self._durable < self.next_offset:
             # What is written to the next file must not outlast what is still on its way to this one: after a power cut
             # that would look like a lost file.
             self._sync_before_roll()
@@ -250,6 +252,10 @@ class PartitionLog:
     def synced(self, mark: object) -> None:
         """Moves the high watermark to `mark` and wakes who waits for records."""
         assert isinstance(mark, End)
+        self._durable = max(self._durable, mark.offset)
+        self._show(mark)
+
+    def _show(self, mark: End) -> None:
         before = self._stable
         if mark.offset <= before.offset:
             return
@@ -261,7 +267,7 @@ class PartitionLog:
 
     def expose(self) -> None:
         """Makes everything written visible without waiting for the disk (flush policies other than `ack`)."""
-        self.synced(self._end)
+        self._show(self._end)
 
     # Reading
 
