@@ -143,21 +143,6 @@ def test_where_no_order_is_kept_nobody_looks() -> None:
     assert stage.flow._search is None
 
 
-def test_positions_in_retry_topics_are_committed_again_now_and_then_for_brokers_forget_them() -> None:
-    stage = _Stage(keep=False)
-    assert stage.flow.unmoved(stage.workers) == []
-    stage.flow._next_renewal = 0.0
-    assert stage.flow.unmoved(stage.workers) == [RETRY], "nothing was handled there yet: as it is committed"
-    tracker = stage.workers[RETRY].tracker
-    tracker.received([4])
-    tracker.finished(4)
-    assert tracker.to_commit() == (5, "")
-    assert tracker.to_commit() is None
-    stage.flow._next_renewal = 0.0
-    assert stage.flow.unmoved(stage.workers) == []
-    assert tracker.to_commit() == (5, ""), "what was handled is given to commit once more"
-
-
 def test_a_search_that_ends_after_its_partition_has_gone_opens_nothing() -> None:
     stage = _Stage(keep=True)
     stage.flow.search(stage.workers)

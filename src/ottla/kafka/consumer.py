@@ -64,7 +64,7 @@ def _membership(settings: KafkaSettings, listener: ListenerSettings) -> dict[str
     With `kafka.properties."group.protocol" = "consumer"` (KIP-848) that is the broker's to say: librdkafka refuses to
     be told sessions, heartbeats and assignors then.
     """
-    if str(settings.properties.get("group.protocol")).lower() == "consumer":
+    if speaks_new_protocol(settings):
         return {}
     return {
         "partition_assignment_strategy": "cooperative-sticky",
@@ -90,4 +90,9 @@ def incremental_unassign(consumer: Any, settings: KafkaSettings, partitions: lis
 def _cooperative(settings: KafkaSettings) -> bool:
     """Whether the group moves partitions one by one: Ottla's choice, unless the user has another assignor."""
     chosen = settings.properties.get("partition.assignment.strategy", "cooperative-sticky")
-    return "cooperative" in str(chosen) or str(settings.properties.get("group.protocol")).lower() == "consumer"
+    return "cooperative" in str(chosen) or speaks_new_protocol(settings)
+
+
+def speaks_new_protocol(settings: KafkaSettings) -> bool:
+    """Whether groups are of Kafka's new protocol (KIP-848)."""
+    return str(settings.properties.get("group.protocol")).lower() == "consumer"

@@ -30,9 +30,6 @@ CONDITION = "retry topics"
 AGAIN_S = 1.0
 """Between two attempts to read the retry topics."""
 
-RENEW_S = 3600.0
-"""How often positions in retry topics are committed again where nothing moves."""
-
 FOREVER_MS = 1 << 62
 
 Committed = dict[Place, tuple[int, str | None]]
@@ -95,7 +92,6 @@ class RetryFlow:
         self._shelves: dict[Place, deque[tuple[int, Message]]] = {}
         self._search: _Search | None = None
         self._next_search = 0.0
-        self._next_renewal = time.monotonic() + RENEW_S
 
     def companions(self, places: Iterable[Place]) -> list[Place]:
         """The partitions of retry topics that go with some partitions."""
@@ -222,22 +218,6 @@ class RetryFlow:
             self._failed(error)
         else:
             self._search = _Search(list(wanted.values()), committed, lambda places: self._find(places, committed))
-
-    def unmoved(self, workers: dict[Place, Partition]) -> list[Place]:
-        """Once in `RENEW_S`, the partitions of retry topics of which nothing was handled since they came: what is
-        committed there is to be committed again. What was handled elsewhere is committed again as it is.
-
-        The group is not subscribed to these topics, and brokers forget such positions some days after the last commit
-        (KIP-211, `offsets.retention.minutes`): all that lies there would be handled once more.
-        """
-        if time.monotonic() < self._next_renewal:
-            return []
-        self._next_renewal = time.monotonic() + RENEW_S
-        mine = [place for place in workers if place[0] in self._plan.levels]
-        unmoved = [place for place in mine if workers[place].tracker.progress is None]
-        for place in set(mine).difference(unmoved):
-            workers[place].tracker.commit_failed()
-        return unmoved
 
     def _failed(self, error: Exception) -> None:
         self._log.warning("the retry topics could not be read, trying again: %s", error)

@@ -20,7 +20,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from ottla.errors import BrokerUnavailable
-from ottla.kafka.consumer import TopicPartition, group_consumer, incremental_assign, incremental_unassign
+from ottla.kafka.consumer import (
+    TopicPartition,
+    group_consumer,
+    incremental_assign,
+    incremental_unassign,
+    speaks_new_protocol,
+)
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import Message
 from ottla.listeners.acknowledgement import SyncCommits
@@ -35,6 +41,7 @@ from ottla.listeners.hooks import Companion, Conditions, Observer
 from ottla.listeners.partition import Partition
 from ottla.listeners.rebuild import find_parked
 from ottla.listeners.record import RecordProcessor
+from ottla.listeners.renewal import Renewal
 from ottla.listeners.retry_flow import RetryFlow
 from ottla.listeners.seeking import seek
 from ottla.listeners.standing import Standing, Standings
@@ -116,6 +123,11 @@ class ListenerRunner:
         self._own_commits = {topic for one in listeners if one.ack in ("record", "batch") for topic in one.topics}
         self._plan = retries
         self._retries = self._retry_flow(retries) if retries is not None and retries.levels else None
+        # The old protocol counts from when a group became empty, and only for what it is subscribed to.
+        of_new_protocol = speaks_new_protocol(settings.kafka)
+        self._renewal = Renewal(
+            lambda topic: of_new_protocol or self._home(topic) != topic, self._own_commits, self._log
+        )
         self._feed_max = self._limits.batch_records
         if any(self._orders[topic].parallel > 1 or self._waits(topic) for topic in self._exact_topics):
             self._feed_max = min(self._feed_max, FEED)
@@ -226,7 +238,7 @@ class ListenerRunner:
                 if now >= self._next_lag:
                     self._note_standings()
                     self._look_for_broker()
-                    self._renew_positions()
+                    self._renewal.renew(self._consumer, self._workers)
                     self._next_lag = now + LAG_INTERVAL_S
             self.round_at = None
             self._release(list(self._workers))
@@ -285,18 +297,6 @@ class ListenerRunner:
             self._retries.move_on(self._workers)
             for place, messages in self._retries.due():
                 self._feed(place, messages)
-
-    def _renew_positions(self) -> None:
-        unmoved = [] if self._retries is None else self._retries.unmoved(self._workers)
-        if not unmoved:
-            return
-        try:
-            found = read_committed(self._consumer, unmoved)
-            offsets = [TopicPartition(*place, offset, metadata or "") for place, (offset, metadata) in found.items()]
-            if offsets:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
-        except Exception as error:
-            self._log.warning("positions in retry topics could not be committed again: %s", error)
 
     def _held(self, place: Place) -> bool:
         return self._control.holds(place) or (self._retries is not None and self._retries.holds(place))
