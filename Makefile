@@ -52,7 +52,7 @@ soak-power: $(VENV)/.dev ## Cut the broker's power at POWER_CUTS points, without
 soak-damage: $(VENV)/.dev ## Damage the broker's files, fuzz its requests, try histories of logs and transactions
 	OTTLA_DAMAGES=20 OTTLA_FUZZ=5000 OTTLA_LOG_STATES=2000 OTTLA_TRANSACTION_STATES=1000 $(BIN)/pytest --timeout 7200 \
 		tests/broker/test_damaged_files.py tests/broker/test_log_states.py tests/broker/test_transaction_machine.py $(ARGS)
-	OTTLA_FUZZ_TIMES=50 $(BIN)/pytest --timeout 7200 tests/broker/test_fuzz.py $(ARGS)
+	OTTLA_FUZZ_TIMES=50 $(BIN)/pytest --timeout 7200 tests/broker/test_fuzz.py tests/broker/test_batch_header_fuzz.py $(ARGS)
 
 soak-groups: $(VENV)/.dev ## Try histories of consumer groups
 	OTTLA_GROUP_EXAMPLES=3000 $(BIN)/pytest --timeout 7200 tests/broker/groups $(ARGS)

@@ -116,7 +116,11 @@ class Quiet:
 def settings_of(world: World, protocol: str) -> Settings:
     kafka = world.settings.kafka
     properties = kafka.properties | ({"group.protocol": "consumer"} if protocol == "consumer" else {})
-    return msgspec.structs.replace(world.settings, kafka=msgspec.structs.replace(kafka, properties=properties))
+    return msgspec.structs.replace(
+        world.settings,
+        kafka=msgspec.structs.replace(kafka, properties=properties),
+        registry=msgspec.structs.replace(world.settings.registry, timeout_s=20.0),  # so many begin at once
+    )
 
 
 def service(world: World, seen: list[str], protocol: str, **options: Any) -> App:
