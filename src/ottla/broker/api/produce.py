@@ -2,9 +2,9 @@
 
 One batch per partition and request, as every client sends it. The batch stays opaque: its header and CRC are checked,
 its offset and leader epoch are patched in place. Checked, with Kafka's answers: CRC (CORRUPT_MESSAGE), length,
-magic and counts (INVALID_RECORD), max.message.bytes (MESSAGE_TOO_LARGE), timestamps ahead of the clock by more than the
-topic allows (INVALID_TIMESTAMP), sequence and epoch of idempotent producers (45, 47), a record without key on a
-compacted topic (INVALID_RECORD, where the codec can be opened here), an unknown topic or id.
+magic, base offset and counts (INVALID_RECORD), max.message.bytes (MESSAGE_TOO_LARGE), timestamps ahead of the clock by
+more than the topic allows (INVALID_TIMESTAMP), sequence and epoch of idempotent producers (45, 47), a record without
+key on a compacted topic (INVALID_RECORD, where the codec can be opened here), an unknown topic or id.
 
 acks=0 gets no reply; a refused batch closes the connection. acks=1 and acks=all are answered once the batch is as
 durable as the broker's flush policy promises; with one node they mean the same. A failed write is KAFKA_STORAGE_ERROR,
@@ -47,6 +47,7 @@ API = PRODUCE
 ACKS = (-1, 0, 1)
 ZSTD, ZSTD_SINCE = 4, 7
 LATE_BYTES = 256 << 10
+LEAST_RECORD_BYTES = 7  # length, attributes, two deltas, lengths of key and value, count of headers
 
 
 def handle(broker: Broker, call: Call) -> Message | None:
@@ -215,7 +216,8 @@ def _checked(topic: Topic, data: Any, call: Call, *, late: bool) -> tuple[BatchH
     except struct.error:
         raise Refused(ErrorCode.CORRUPT_MESSAGE, f"{len(data)} bytes are too few for a record batch") from None
     if header.magic != MAGIC:
-        raise Refused(ErrorCode.INVALID_RECORD, f"record batches must have magic {MAGIC}, not {header.magic}")
+        code = ErrorCode.INVALID_RECORD if 0 <= header.magic < MAGIC else ErrorCode.CORRUPT_MESSAGE
+        raise Refused(code, f"record batches must have magic {MAGIC}, not {header.magic}")
     if header.size < HEADER_SIZE:
         raise Refused(ErrorCode.CORRUPT_MESSAGE, f"the batch claims {header.size} bytes, its header alone has more")
     if header.size != len(data):
@@ -254,11 +256,17 @@ def _recompressed(topic: Topic, header: BatchHeader, data: Any) -> tuple[BatchHe
 
 
 def _check_fields(header: BatchHeader, call: Call) -> None:
+    if header.base_offset:
+        message = f"a batch's base offset must be 0 for the broker to give it one, it is {header.base_offset}"
+        raise Refused(ErrorCode.INVALID_RECORD, message)
     if header.record_count < 1 or header.last_offset_delta != header.record_count - 1:
         raise Refused(
             ErrorCode.INVALID_RECORD,
             f"the batch counts {header.record_count} records, its last offset delta is {header.last_offset_delta}",
         )
+    if not header.codec and header.record_count * LEAST_RECORD_BYTES > header.size - HEADER_SIZE:
+        message = f"{header.record_count} records do not fit into {header.size - HEADER_SIZE} bytes"
+        raise Refused(ErrorCode.INVALID_RECORD, message)
     if header.is_control:
         raise Refused(ErrorCode.INVALID_RECORD, "clients may not write control batches")
     if header.producer_id >= 0 and (header.producer_epoch < 0 or header.base_sequence < 0):
