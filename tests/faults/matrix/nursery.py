@@ -30,23 +30,23 @@ PATIENCE_S = 120.0
 class Child:
     """One process of a service."""
 
-    def __init__(self, nursery: Nursery, pid: int, log: Path) -> None:
-        self._nursery, self.pid, self.log = nursery, pid, log
+    def __init__(self, nursery: Nursery, number: int, pid: int, log: Path) -> None:
+        self._nursery, self._number, self.pid, self.log = nursery, number, pid, log
 
     def wait_until_started(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while STARTED not in self.log.read_text("utf-8", "replace"):
-            assert self._nursery.status(self.pid) is None, f"the service ended; its log: {self.log.read_text()}"
+            assert self._nursery.status(self._number) is None, f"the service ended; its log: {self.log.read_text()}"
             assert time.monotonic() < deadline, f"the service does not start; its log: {self.log.read_text()}"
             time.sleep(0.01)
 
     def signal(self, number: int) -> None:
-        if self._nursery.status(self.pid) is None:
+        if self._nursery.status(self._number) is None:
             os.kill(self.pid, number)
 
     def wait(self) -> int:
         """Its exit status, as subprocess has it."""
-        return self._nursery.wait(self.pid)
+        return self._nursery.wait(self._number)
 
 
 class Nursery:
@@ -56,6 +56,7 @@ class Nursery:
         command = [sys.executable, "-m", "tests.faults.matrix.nursery"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._born: list[int] = []
+        # By number of birth: the system gives the id of an ended process to another one.
         self._ended: dict[int, int] = {}
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -70,26 +71,29 @@ class Nursery:
             self._process.stdin.write(json.dumps([msgspec.to_builtins(setup), str(log)]) + "\n")
             self._process.stdin.flush()
             assert self._changed.wait_for(lambda: len(self._born) > number, PATIENCE_S), "the nursery does not answer"
-            return Child(self, self._born[number], log)
+            return Child(self, number, self._born[number], log)
 
-    def status(self, pid: int) -> int | None:
+    def status(self, number: int) -> int | None:
         with self._changed:
-            return self._ended.get(pid)
+            return self._ended.get(number)
 
-    def wait(self, pid: int) -> int:
+    def wait(self, number: int) -> int:
         with self._changed:
-            assert self._changed.wait_for(lambda: pid in self._ended, PATIENCE_S), f"process {pid} does not end"
-            return self._ended[pid]
+            ended = self._changed.wait_for(lambda: number in self._ended, PATIENCE_S)
+            assert ended, f"process {self._born[number]} does not end"
+            return self._ended[number]
 
     def _read(self) -> None:
         assert self._process.stdout is not None
+        alive: dict[int, int] = {}
         for line in self._process.stdout:
             said = json.loads(line)
             with self._changed:
                 if "born" in said:
+                    alive[said["born"]] = len(self._born)
                     self._born.append(said["born"])
                 else:
-                    self._ended[said["ended"]] = said["status"]
+                    self._ended[alive.pop(said["ended"])] = said["status"]
                 self._changed.notify_all()
 
     def __enter__(self) -> Nursery:
