@@ -274,7 +274,8 @@ class App(AppPatterns, AppListening):
         publisher = self._publisher if self._up.is_set() else None
         if publisher is None:
             publisher = await self._ready_to_publish()
-        await publisher.send(event, on_error=on_error, **options)
+        if not publisher.send_at_once(event, on_error, options):
+            await publisher.send(event, on_error=on_error, **options)
 
     async def publish_tombstone(
         self, cls: type, key: Any, *, headers: list[tuple[str, bytes | None]] | None = None

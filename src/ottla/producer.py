@@ -15,11 +15,12 @@ import msgspec
 from ottla.errors import KafkaError, PublishError, TransactionAborted
 from ottla.events import new_event_id
 from ottla.kafka.producer import Producer as KafkaProducer
+from ottla.kafka.producer import outcome_of, refused
 from ottla.kafka.record import Headers, RecordMetadata
 from ottla.kafka.topics import ServiceTopics
 from ottla.kafka.transactions import TransactionalProducer
 from ottla.listeners.outputs import EventOptions, Outgoing, Outputs, make_serializer
-from ottla.listeners.publisher import FULL_BUFFER_WAIT_S, not_taken, refused
+from ottla.listeners.publisher import FULL_BUFFER_WAIT_S, not_taken
 from ottla.observability.tracing import tracing_for
 from ottla.registry.client import client_for
 from ottla.settings import Settings, load_settings
@@ -213,7 +214,7 @@ class Producer:
         def report(number: int) -> Callable[[Any, Any], None]:
             def delivered(error: Any, message: Any) -> None:
                 nonlocal left
-                outcomes[number] = _outcome(prepared[number].topic, error, message)
+                outcomes[number] = outcome_of(prepared[number].topic, error, message)
                 left -= 1  # on the producer's thread only
                 if not left:
                     done.set()
@@ -267,7 +268,7 @@ class _Sent(msgspec.Struct, gc=False):
 
     def __call__(self, error: Any, message: Any) -> None:
         if self.on_delivery is not None:
-            self.on_delivery(self.event, _outcome(self.topic, error, message))
+            self.on_delivery(self.event, outcome_of(self.topic, error, message))
         elif error is not None:
             self.refusals.append(refused(self.topic, error))
 
@@ -288,9 +289,3 @@ class ScriptTransaction:
         """
         outgoing = self._producer._prepare(event, options)
         self._transactional.send(outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers)
-
-
-def _outcome(topic: str, error: Any, message: Any) -> RecordMetadata | PublishError:
-    if error is not None:
-        return refused(topic, error)
-    return RecordMetadata(topic, message.partition(), message.offset(), message.timestamp()[1])

@@ -63,6 +63,25 @@ async def test_what_is_sent_arrives_without_waiting_and_a_stop_waits_for_it(worl
     assert len(world.records(world.orders)) == 300
 
 
+async def test_whoever_sends_without_end_leaves_others_their_turns_on_the_event_loop(world: World) -> None:
+    app, turns = service(world), 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with app.running():
+        await app.publish(world.Ordered("o-1"), event_id="e-0")
+        beside = asyncio.create_task(other())
+        for n in range(1, 2001):
+            await app.send(world.Ordered("o-1"), event_id=f"e-{n}")
+        beside.cancel()
+    assert turns >= 3
+    assert ids(world.records(world.orders)) == [f"e-{n}" for n in range(2001)]
+
+
 async def test_a_refused_send_is_told_by_callback_and_metric(world: World) -> None:
     app, told, happened = service(world), list[tuple[Any, PublishError]](), threading.Event()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from ottla.events import Envelope, envelope_headers, read_envelope
-from ottla.events.envelope import read_flow
+from ottla.events.envelope import read_flow, time_now
 
 TIME = datetime(2020, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 ENVELOPE = Envelope("id-1", "shop.OrderCreated", "orders", TIME, "flow-1", "cause-1")
@@ -24,6 +25,15 @@ def test_an_envelope_is_written_as_cloudevents_binary_headers() -> None:
         ("ce_correlationid", b"flow-1"),
         ("ce_causationid", b"cause-1"),
     ]
+
+
+def test_the_time_of_a_new_envelope_is_that_of_the_clock_to_a_millisecond() -> None:
+    for _ in range(3):
+        before = time.time_ns()
+        told = datetime.fromisoformat(time_now().decode())
+        assert timedelta(milliseconds=-1) < told - datetime.fromtimestamp(before / 1e9, UTC) < timedelta(seconds=20)
+        while time.time_ns() // 1_000_000 == before // 1_000_000:
+            pass
 
 
 @pytest.mark.parametrize("causation_id", ["cause-1", None])

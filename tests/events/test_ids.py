@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+
+import pytest
 
 from ottla.events import derived_event_id, new_event_id
 from ottla.events.ids import new_event_ids
@@ -19,6 +22,13 @@ def test_new_ids_are_unique_uuids_of_version_7() -> None:
 def test_new_ids_sort_by_the_millisecond_they_were_made_in() -> None:
     ids = [new_event_id() for _ in range(1000)]
     assert [i[:13] for i in ids] == sorted(i[:13] for i in ids)
+
+
+def test_an_id_tells_the_millisecond_it_was_made_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    for millis in (1_700_000_000_000, 1_700_000_000_000, 1_700_000_000_001, 1_600_000_000_000):
+        monkeypatch.setattr(time, "time_ns", lambda now=millis: now * 1_000_000 + 999_999)
+        for one in (new_event_id(), *new_event_ids(2)):
+            assert uuid.UUID(one).int >> 80 == millis
 
 
 def test_a_derived_id_depends_on_its_inputs_alone() -> None:

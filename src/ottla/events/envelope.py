@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from time import time_ns
 
 import msgspec
 
@@ -64,9 +65,19 @@ def envelope_headers(env: Envelope, content_type: bytes = b"application/avro") -
     return headers
 
 
+# The millisecond that `time_now` was last asked in, and what it said.
+_now: tuple[int, bytes] = (0, b"")
+
+
 def time_now() -> bytes:
-    """The time of an envelope that is written now."""
-    return _quoted_time(datetime.now(UTC))[1:-1]
+    """The time of an envelope that is written now; the same for all that are written within a millisecond."""
+    global _now
+    millis = time_ns() // 1_000_000
+    known, text = _now
+    if millis != known:
+        text = _quoted_time(datetime.now(UTC))[1:-1]
+        _now = millis, text
+    return text
 
 
 class EnvelopeWriter:

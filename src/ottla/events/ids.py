@@ -15,10 +15,14 @@ _NAMESPACE = uuid.UUID("5f0c3f0e-6f4b-5a53-9d5e-0d7c7a1e2b41").bytes
 _VARIANT = {f"{n:x}": f"{n & 3 | 8:x}" for n in range(16)}
 
 
-# Randomness for further ids: the operating system is asked for many at once. A child process must not use its parent's.
+# The random parts of further ids: the operating system is asked for many at once. A child process must not use its
+# parent's.
 _random: list[str] = []
 os.register_at_fork(after_in_child=_random.clear)
 _AT_ONCE = 256
+
+# The millisecond of the last id and its text: whoever sends many events makes many ids in each.
+_now: tuple[int, str] = (0, "")
 
 
 def new_event_id() -> str:
@@ -26,20 +30,35 @@ def new_event_id() -> str:
     try:
         random = _random.pop()
     except IndexError:
-        digits = os.urandom(10 * _AT_ONCE).hex()
-        random, *more = (digits[start : start + 20] for start in range(0, 20 * _AT_ONCE, 20))
+        random, *more = _random_parts(_AT_ONCE)
         _random.extend(more)
-    return _version_7(f"{time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF:012x}", random)
+    return _time_part() + random
 
 
 def new_event_ids(count: int) -> Iterator[str]:
     """As many fresh ids, for less than one by one: they share their millisecond, and one look for randomness."""
-    millis, random = f"{time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF:012x}", os.urandom(10 * count).hex()
-    return (_version_7(millis, random[start : start + 20]) for start in range(0, 20 * count, 20))
+    millis = _time_part()
+    return (millis + random for random in _random_parts(count))
 
 
-def _version_7(millis: str, random: str) -> str:
-    return f"{millis[:8]}-{millis[8:]}-7{random[:3]}-{_VARIANT[random[3]]}{random[4:7]}-{random[7:19]}"
+def _time_part() -> str:
+    global _now
+    millis = time.time_ns() // 1_000_000
+    known, text = _now
+    if millis != known:
+        digits = f"{millis & 0xFFFFFFFFFFFF:012x}"
+        text = f"{digits[:8]}-{digits[8:]}-7"
+        _now = millis, text
+    return text
+
+
+def _random_parts(count: int) -> Iterator[str]:
+    """What follows the version in so many ids."""
+    digits = os.urandom(10 * count).hex()
+    return (
+        f"{digits[at : at + 3]}-{_VARIANT[digits[at + 3]]}{digits[at + 4 : at + 7]}-{digits[at + 7 : at + 19]}"
+        for at in range(0, 20 * count, 20)
+    )
 
 
 def derived_event_id(cause_id: str, *parts: str) -> str:

@@ -147,12 +147,7 @@ class Producer:
         future: asyncio.Future[RecordMetadata] = loop.create_future()
 
         def delivered(error: Any, message: Any) -> None:
-            outcome: RecordMetadata | PublishError
-            if error is not None:
-                outcome = PublishError(f"topic {topic}: the broker refused the record: {error}")
-            else:
-                outcome = RecordMetadata(topic, message.partition(), message.offset(), message.timestamp()[1])
-            self._settled.append((future, outcome))
+            self._settled.append((future, outcome_of(topic, error, message)))
 
         deadline = loop.time() + self._timeout_s
         while not self.try_send(topic, value, key=key, headers=headers, partition=partition, on_delivery=delivered):
@@ -234,6 +229,18 @@ class Producer:
     def _on_error(self, error: Any) -> None:
         if error.code() != confluent_kafka.KafkaError._ALL_BROKERS_DOWN:
             log.debug("producer: %s", error)
+
+
+def outcome_of(topic: str, error: Any, message: Any) -> RecordMetadata | PublishError:
+    """What a delivery report says: where the record lies, or that it was refused."""
+    if error is not None:
+        return refused(topic, error)
+    return RecordMetadata(topic, message.partition(), message.offset(), message.timestamp()[1])
+
+
+def refused(topic: str, error: Any) -> PublishError:
+    """What to raise for a delivery report's error."""
+    return PublishError(f"topic {topic}: the broker refused the record: {error}")
 
 
 def lacks_partition(refusal: Any) -> bool:

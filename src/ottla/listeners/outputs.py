@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypedDict
 
+import msgspec
+
 from ottla.errors import EventDefinitionError
 from ottla.events import EventType, derived_event_id, event_type, new_event_id
 from ottla.events.envelope import EnvelopeWriter
@@ -47,24 +49,14 @@ class EventOptions(TypedDict, total=False):
     topic: str | None
 
 
-class Outgoing:
+class Outgoing(msgspec.Struct, eq=False, gc=False):
     """One event, ready to be sent. Partition -1 goes by the key."""
 
-    __slots__ = ("headers", "key", "partition", "topic", "value")
-
-    def __init__(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        headers: list[tuple[str, bytes | None]],
-        partition: int = -1,
-    ) -> None:
-        self.topic = topic
-        self.key = key
-        self.value = value
-        self.headers = headers
-        self.partition = partition
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    partition: int = -1
 
 
 class Outputs:

@@ -15,7 +15,7 @@ import msgspec
 from ottla.errors import KafkaError, PublishError, TransactionAborted
 from ottla.events.envelope import time_now
 from ottla.events.ids import new_event_ids
-from ottla.kafka.producer import Producer
+from ottla.kafka.producer import Producer, refused
 from ottla.kafka.record import Headers, RecordMetadata
 from ottla.kafka.transactions import TransactionalProducer
 from ottla.listeners.hooks import Observer
@@ -128,18 +128,21 @@ class Publisher:
             raise PublishError(f"{len(refusals)} of {len(values)} events were refused: {refusals[0]}")
         return [one for one in metadata if one is not None]
 
-    async def send(self, event: Any, *, on_error: Failed | None = None, **options: Unpack[EventOptions]) -> None:
-        """Hands an event over. See App.send."""
-        if self._outputs.knows(event, options.get("topic")):
-            outgoing = self._outputs.prepare_one(event, **options)
-        else:
-            outgoing = await self.prepare(event, **options)
-        report = _Sent(self._observer, self._log, outgoing.topic, event, on_error)
+    def send_at_once(self, event: Any, on_error: Failed | None, options: EventOptions) -> bool:
+        """As `send`; False, with nothing done, where that must wait, or others on the event loop are due for a turn."""
+        if self._sent == TURN or not self._outputs.knows(event, options.get("topic")):
+            return False
         self._sent += 1
-        if self._sent % TURN == 0:
-            await asyncio.sleep(0)  # Nothing else here waits: whoever sends in a loop would have the event loop alone.
-        if not self._try_send(outgoing, report):
-            await self._hand_over(outgoing, asyncio.get_running_loop().time() + self._timeout_s, report)
+        outgoing = self._outputs.prepare_one(event, **options)
+        return self._try_send(outgoing, _Sent(self._observer, self._log, outgoing.topic, event, on_error))
+
+    async def send(self, event: Any, *, on_error: Failed | None = None, **options: Unpack[EventOptions]) -> None:
+        """Hands over an event that `send_at_once` has not taken. See App.send."""
+        self._sent = 0
+        await asyncio.sleep(0)  # Nothing else here waits: whoever sends in a loop would have the event loop alone.
+        outgoing = await self.prepare(event, **options)
+        report = _Sent(self._observer, self._log, outgoing.topic, event, on_error)
+        await self._hand_over(outgoing, asyncio.get_running_loop().time() + self._timeout_s, report)
 
     async def tombstone(self, cls: type, key: Any, headers: Headers | None) -> RecordMetadata:
         """Writes a record without value. See App.publish_tombstone."""
@@ -201,11 +204,6 @@ class Publisher:
             if loop.time() > deadline:
                 raise not_taken(outgoing.topic, self._timeout_s)
             await asyncio.sleep(FULL_BUFFER_WAIT_S)
-
-
-def refused(topic: str, error: Any) -> PublishError:
-    """What a delivery report said."""
-    return PublishError(f"topic {topic}: the broker refused the record: {error}")
 
 
 def not_taken(topic: str, timeout_s: float) -> PublishError:
