@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,8 @@ from ottla.kafka.record import Record
 from ottla.registry.client import RegistryClient
 from ottla.serde import wire
 from ottla.testing import Broker, EmbeddedRegistry
-from tests.cli.conftest import Ottla, Outcome
+from tests.cli.conftest import Ottla, Outcome, Running
+from tests.contracts.clients import wait_until
 
 Command = Callable[..., Outcome]
 SCHEMA = {"type": "record", "name": "Ordered", "fields": [{"name": "order_id", "type": "string"}]}
@@ -114,6 +116,23 @@ def test_a_replay_asks_first_and_says_what_it_did(dlq: Command, died: Died) -> N
     (record,) = died.came_back()
     assert (record.key, record.value, dict(record.headers)["ottla-replays"]) == (b"o-1", b"a", b"1")
     assert dlq("replay", died.topic, "--yes").out == f"{died.topic}-dlq: no dead letter fits\n"
+
+
+def test_after_ctrl_c_each_letter_has_come_back_once_or_is_still_open(
+    start: Callable[..., Running], dlq: Command, died: Died, broker: Broker
+) -> None:
+    values = [b"v-%d" % number for number in range(12)]
+    for value in values:
+        died.die(value)
+    replaying = start("dlq", "replay", died.topic, "--yes", "--rate", "1", "-b", broker.bootstrap_servers)
+    wait_until(died.came_back, what="the first one")
+    assert replaying.stop(signal.SIGINT) == 130
+    replaying.wait_for("the other letters are still open, run it again to go on")
+    assert "Traceback" not in replaying.output
+    first = len(died.came_back())
+    assert 0 < first < len(values)
+    assert dlq("replay", died.topic, "--yes").out == f"{died.topic}-dlq: {len(values) - first} replayed\n"
+    assert [record.value for record in died.came_back()] == values
 
 
 def test_only_what_is_chosen_is_replayed(dlq: Command, died: Died) -> None:

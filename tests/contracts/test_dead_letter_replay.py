@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
 
+from ottla import Context
 from ottla.deadletters.letter import LetterId
-from ottla.deadletters.queue import DeadLetterQueue
+from ottla.deadletters.queue import DeadLetterQueue, Outcome
 from ottla.deadletters.selection import Selection
 from ottla.errors import ConfigurationError, KafkaError, ProducerFenced, TransactionAborted
 from ottla.kafka.producer import Producer
 from ottla.kafka.record import Record
 from ottla.kafka.transactions import TransactionalProducer
-from tests.listeners.harness import World
+from tests.listeners.harness import World, eventually, headers_of, service
 
 EVERYTHING = Selection()
 
@@ -92,6 +95,39 @@ def test_a_record_that_goes_in_circles_is_parked(dead: Dead) -> None:
     again = dead.queue.replay(Selection(states=frozenset({"parked"})), replays_max=10)
     assert again.replayed == 1
     assert dead.states() == {"a": "replayed", "b": "replayed"}
+
+
+async def test_a_record_that_dies_each_time_it_is_replayed_comes_back_three_times_and_is_parked(world: World) -> None:
+    app, calls = service(world), list[int]()
+
+    @app.listen(world.Ordered)
+    def fail(order: Any, ctx: Context) -> None:
+        calls.append(ctx.offset)
+        raise ValueError("never")
+
+    def replay() -> Outcome:
+        return DeadLetterQueue(world.settings, world.orders).replay(EVERYTHING)
+
+    done: list[tuple[int, int]] = []
+    async with app.running():
+        await app.publish(world.Ordered("o-1"), event_id="e-1")
+        for deaths in range(1, 5):
+            await eventually(lambda: len(world.dead_letters(world.orders)) == deaths, what="it dies")  # noqa: B023
+            outcome = await asyncio.to_thread(replay)
+            done.append((outcome.replayed, outcome.parked))
+        assert await asyncio.to_thread(replay) == Outcome()
+    assert done == [(1, 0), (1, 0), (1, 0), (0, 1)]
+    assert len(set(calls)) == len(world.records(world.orders)) == 4
+    assert {headers_of(one)["ce_id"] for one in world.records(world.orders)} == {b"e-1"}
+
+
+def test_no_more_letters_a_second_come_back_than_are_asked_for(dead: Dead) -> None:
+    dead.die(*(b"%d" % n for n in range(10)))
+    begun = time.monotonic()
+    assert dead.queue.replay(EVERYTHING, rate=8).replayed == 10
+    assert time.monotonic() - begun >= 10 / 8
+    with pytest.raises(ConfigurationError, match="say a number above 0"):
+        dead.queue.replay(EVERYTHING, rate=0)
 
 
 def test_a_run_that_is_stopped_goes_on_where_it_was(dead: Dead) -> None:

@@ -143,6 +143,35 @@ async def test_records_finished_beyond_the_gap_are_not_handled_again_by_the_next
     assert again == [("stuck", 0)]
 
 
+async def test_behind_a_record_that_hangs_only_so_many_are_taken_and_none_of_them_is_handled_again(
+    world: World,
+) -> None:
+    listener = msgspec.structs.replace(
+        world.settings.listener, drain_timeout_s=0.2, buffered_records_max=200, batch_records=50
+    )
+    settings = msgspec.structs.replace(world.settings, listener=listener)
+    first, second = App(world.group, settings=settings), App(world.group, settings=settings)
+    gate, seen, again = Gate("stuck"), list[tuple[str, int]](), list[tuple[str, int]]()
+    listen(first, world, "async", gate, seen, order=unordered(8))
+    listen(second, world, "async", Gate(), again, order=unordered(8))
+    async with first.running():
+        await first.publish_many([world.Ordered("stuck"), *(world.Ordered("o", n) for n in range(2_000))])
+        runner, place = first._runner, (world.orders, 0)
+        assert runner is not None
+
+        def rests() -> bool:
+            worker = runner._workers.get(place)
+            return worker is not None and worker.paused and worker.tracker.beyond == worker.tracker.unfinished - 1
+
+        await eventually(rests, what="it rests, with all but the stuck one handled")
+        assert 150 <= len(seen) <= 250
+    assert world.committed(world.orders) == 0
+    async with second.running():
+        await eventually(lambda: world.committed(world.orders) == 2_001, what="the last commit")
+    gate.opened.set()
+    assert sorted(seen + again) == [*(("o", n) for n in range(2_000)), ("stuck", 1)]
+
+
 async def test_handlers_of_a_topic_must_agree_on_its_order(world: World) -> None:
     app = service(world)
 

@@ -149,9 +149,11 @@ class DeadLetterQueue:
             progress: Told how far it is.
 
         Raises:
-            ConfigurationError: A topic to write to does not exist.
+            ConfigurationError: A topic to write to does not exist, or the rate is not above 0.
             TransactionAborted, ProducerFenced, BrokerUnavailable: What was not settled is still open.
         """
+        if rate is not None and rate <= 0:
+            raise ConfigurationError(f"rate={rate:g}: so many letters a second are replayed; say a number above 0")
         steps = self._replays(selection, to, replays_max)
         return _count(steps) if dry_run else self._settle(steps, rate, stop, progress)
 
