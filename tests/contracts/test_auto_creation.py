@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def creating_broker(request: pytest.FixtureRequest, broker_kind: str) -> Iterato
     server.close()
 
 
-def ask_for(broker: Broker, name: str, *, version: int = 9, **more: object) -> tuple[int, int]:
+def ask_for(broker: Broker, name: str, *, version: int = 9, **more: Any) -> tuple[int, int]:
     """Asks for a topic's metadata; gives its error and its number of partitions."""
     with Asking(broker) as asking:
         answer = asking.ask(METADATA, version, topics=[{"name": name}], **more)
@@ -38,7 +39,7 @@ def ask_for(broker: Broker, name: str, *, version: int = 9, **more: object) -> t
         return topic["error_code"], len(topic["partitions"])
 
 
-def made(broker: Broker, name: str, **more: object) -> int:
+def made(broker: Broker, name: str, **more: Any) -> int:
     """Asks until the topic is there, which Apache Kafka takes a moment for; gives its number of partitions."""
     found: list[int] = []
 
