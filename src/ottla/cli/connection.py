@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,6 +38,7 @@ RegistryUrl = Annotated[
         show_default="registry.url, or http://127.0.0.1:8081",
     ),
 ]
+AppDir = Annotated[Path, typer.Option(metavar="DIR", help="Where to look for MODULE, before the installed packages.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table for people.")]
 
 

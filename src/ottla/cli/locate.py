@@ -7,9 +7,11 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from ottla.errors import ConfigurationError, OttlaError
+
+Kind = TypeVar("Kind")
 
 
 def locate(target: str, app_dir: Path) -> tuple[ModuleType, Any]:
@@ -36,6 +38,21 @@ def locate(target: str, app_dir: Path) -> tuple[ModuleType, Any]:
             hint = f"; it has {', '.join(f'{module_name}:{key}' for key in known)}" if known else ""
             raise ConfigurationError(f"module {module_name} ({module.__file__}) has no {attribute!r}{hint}") from None
     return module, found
+
+
+def locate_one(kind: type[Kind], target: str, app_dir: Path, origin: str = "") -> Kind:
+    """The object that `MODULE:NAME` means, which must be a `kind`.
+
+    Args:
+        origin: Where such a thing comes from, for whoever named another.
+
+    Raises:
+        ConfigurationError, OttlaError: As `locate`, or it is something else.
+    """
+    _module, found = locate(target, app_dir)
+    if not isinstance(found, kind):
+        raise ConfigurationError(f"{target} is a {type(found).__name__}, no {kind.__name__}{origin}")
+    return found
 
 
 def locate_events(target: str, app_dir: Path) -> list[Any]:

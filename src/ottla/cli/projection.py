@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ottla.cli.connection import AsJson, Bootstrap
+from ottla.cli.connection import AppDir, AsJson, Bootstrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at projections, and build them anew.")
 
 Target = Annotated[str, typer.Argument(metavar="MODULE:NAME", help="What App.projection gave: shop.reports:customers.")]
-AppDir = Annotated[Path, typer.Option(metavar="DIR", help="Where to look for MODULE, before the installed packages.")]
 
 WIDTH = 30
 
@@ -172,14 +171,10 @@ def rebuild(
 
 
 def _projection(target: str, app_dir: Path) -> Projection:
-    from ottla.cli.locate import locate
-    from ottla.errors import ConfigurationError
+    from ottla.cli.locate import locate_one
     from ottla.patterns.projection import Projection
 
-    _module, found = locate(target, app_dir)
-    if not isinstance(found, Projection):
-        raise ConfigurationError(f"{target} is a {type(found).__name__}, no Projection (what App.projection gives)")
-    return found
+    return locate_one(Projection, target, app_dir, " (what App.projection gives)")
 
 
 def _settings(projection: Projection, bootstrap: str | None) -> Settings:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ottla.cli.connection import AsJson, Bootstrap, admin_for, settings_for
+from ottla.cli.connection import AppDir, AsJson, Bootstrap, admin_for, settings_for
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Describe stream applications, and reset them.")
 
@@ -16,9 +16,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Describe str
 @app.command()
 def describe(
     target: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="A StreamsApp: shop.streams.service:app.")],
-    app_dir: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where to look for MODULE, before the installed packages.")
-    ] = Path(),
+    app_dir: AppDir = Path(),
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart.")] = False,
     compare: Annotated[
         bool, typer.Option("--compare", help="Say whether it can go on from what it ran with before, on the cluster.")
@@ -31,9 +29,11 @@ def describe(
     JSON: {"application", "description", "mermaid", "fingerprint", "compatible", "reasons"}; the last two only with
     --compare. With --compare it exits 1 where the application could not start.
     """
+    from ottla.cli.locate import locate_one
     from ottla.cli.output import print_json
+    from ottla.streams.app import StreamsApp
 
-    found = _streams_app(target, app_dir)
+    found = locate_one(StreamsApp, target, app_dir)
     topology = found.topology
     reasons = _reasons(found, bootstrap) if compare else None
     if as_json:
@@ -102,17 +102,6 @@ def reset(
         )
     elif not dry_run:
         print(f"{found.application_id} begins anew at its next start")
-
-
-def _streams_app(target: str, app_dir: Path) -> Any:
-    from ottla.cli.locate import locate
-    from ottla.errors import ConfigurationError
-    from ottla.streams.app import StreamsApp
-
-    _module, found = locate(target, app_dir)
-    if not isinstance(found, StreamsApp):
-        raise ConfigurationError(f"{target} is a {type(found).__name__}, no StreamsApp")
-    return found
 
 
 def _reasons(found: Any, bootstrap: str | None) -> list[str]:
