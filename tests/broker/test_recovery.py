@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ottla.broker.log import recovery
+from ottla.broker.log.checkpoint import encode, write_checkpoint
 from ottla.broker.log.partition_log import PartitionLog
+from ottla.broker.log.segment import Segment
 from ottla.errors import CorruptLog
 from tests.broker.batches import batch, headers, parts
 
@@ -40,6 +43,23 @@ def test_everything_is_there_again(tmp_path: Path) -> None:
     assert (log.start_offset, log.next_offset, log.high_watermark) == (0, 10, 10)
     assert len(log.segments) == 2
     assert [h.base_offset for h in headers(log.read(4, HUGE, at_least_one=True))] == [4]
+
+
+def test_what_was_not_synced_before_a_crash_is_before_it_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "topic" / "0"
+    written(folder, 5, segment_bytes=3 * len(BATCH))
+    synced: list[str | int] = []
+    monkeypatch.setattr(Segment, "sync", lambda segment: synced.append(segment.base_offset))
+    monkeypatch.setattr(recovery, "sync_folder", lambda path: synced.append(path.name))
+    log = recovered(folder)
+    above = ["0", "topic", tmp_path.name]
+    assert synced == [0, *above, 6, *above]
+    write_checkpoint(folder, encode(log.checkpoint()), durable=False)
+    synced.clear()
+    assert recovered(folder).next_offset == 10
+    assert synced == [], "after a clean stop everything is on the disk"
 
 
 def test_an_empty_folder_is_an_empty_log(tmp_path: Path) -> None:

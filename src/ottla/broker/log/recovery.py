@@ -187,9 +187,15 @@ class _Walk:
 
     def check(self, segment: Segment, later: list[int]) -> bool:
         """Checks a segment from its `size` on and cuts a torn tail off; whether it was whole. Raises CorruptLog."""
+        known = segment.size
         damage = self._check(segment, exact=self.exact or not later)
         if damage:
             _cut(segment, damage, self.next_offset, self.folder, later)
+        elif segment.size > known:
+            # A killed process may have left file and name to the page cache, and consumers are about to see them.
+            segment.sync()
+            for folder in (self.folder, self.folder.parent, self.folder.parent.parent):
+                sync_folder(folder)
         return not damage
 
     def _check(self, segment: Segment, *, exact: bool) -> str:
