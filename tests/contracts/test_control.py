@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ottla import App, Retry, RetryTopics, Settings, per_key
+from ottla import App, Context, Retry, RetryTopics, Settings, per_key
 from ottla.errors import KafkaError
 from tests.listeners.harness import World, eventually, service
 
@@ -295,3 +295,38 @@ async def test_what_is_in_hand_longer_than_the_drain_deadline_is_given_up_uncomm
         started = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - started < 10
     assert world.committed(world.orders) == 1
+
+
+async def test_a_revoked_partition_whose_handler_outlasts_the_drain_deadline_is_handled_by_its_next_owner(
+    world: World,
+) -> None:
+    world.partitions = 2
+    settings = with_limits(world, drain_timeout_s=0.3)
+    first, second = App(world.group, settings=settings), App(world.group, settings=settings)
+    gate, entered, finished, seen = asyncio.Event(), set[int](), set[int](), list[int]()
+
+    @first.listen(world.Ordered)
+    async def slow(order: Any, ctx: Context) -> None:
+        entered.add(ctx.partition)
+        await gate.wait()
+        finished.add(ctx.partition)
+
+    @second.listen(world.Ordered)
+    async def note(order: Any, ctx: Context) -> None:
+        seen.append(ctx.partition)
+
+    async with first.running():
+        for n in range(40):
+            await first.publish(world.Ordered(f"o-{n}"))
+        await eventually(lambda: entered == {0, 1}, what="both partitions are held up")
+        async with second.running():
+            ends = Counter(record.partition for record in world.records(world.orders))
+            await eventually(lambda: seen and len(seen) == ends[seen[0]], what="the next owner handles all of its own")
+            mine, others = seen[0], 1 - seen[0]
+            await eventually(lambda: world.committed(world.orders, mine) == ends[mine], what="and commits it")
+            assert world.committed(world.orders, others) == 0
+            gate.set()
+            await eventually(lambda: world.committed(world.orders, others) == ends[others], what="the rest")
+            assert world.committed(world.orders, mine) == ends[mine]
+            assert set(seen) == {mine}
+            assert finished == {others}, "what was given up was told so, and did not go on"

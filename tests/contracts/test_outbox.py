@@ -198,6 +198,19 @@ async def test_relays_side_by_side_publish_everything_once_and_keep_the_order_of
     assert sum(relayed) == total
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_postgresql_wakes_the_relays_when_a_transaction_commits(world: World, engine: Engine) -> None:
+    apps = [service(world) for _ in range(2)]
+    outboxes = [app.outbox(engine, poll_s=3600) for app in apps]
+    async with apps[0].running(), apps[1].running():
+        for app in apps:
+            await ready(app)
+        for n in range(1, 11):  # one after the other: each has to wake whoever relays it
+            with engine.begin() as connection:
+                outboxes[0].add(connection, world.Ordered(f"o-{n}"), event_id=f"e-{n}")
+            await eventually(lambda: len(world.records(world.orders)) == n, what="publication")  # noqa: B023
+
+
 async def test_what_a_relay_held_that_died_is_published_when_its_lease_ends(world: World, engine: Engine) -> None:
     app = service(world)
     outbox = app.outbox(engine)
