@@ -38,6 +38,7 @@ class Given:
         self.count = 0
         self._enough = False
         self._bursts = 0
+        self._pausing = False
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._write, daemon=True)
         # The first asks the registry; a fault may take that away.
@@ -49,6 +50,13 @@ class Given:
         with self._wake:
             self._bursts += 1
             self._wake.notify()
+
+    def pause(self) -> None:
+        """Nothing more until `go_on`."""
+        self._pausing = True
+
+    def go_on(self) -> None:
+        self._pausing = False
 
     def finish(self) -> None:
         with self._wake:
@@ -64,8 +72,8 @@ class Given:
                 if self._enough:
                     return
                 bursts, self._bursts = self._bursts, 0
-            ahead = self.count - self._taken() > AHEAD
-            for _ in range(BURST * bursts or AT_ONCE * (not ahead)):
+            full = self._pausing or self.count - self._taken() > AHEAD
+            for _ in range(BURST * bursts or AT_ONCE * (not full)):
                 key = f"k-{chance.randrange(KEYS)}"
                 value = self._serializer.encode(self._kind(key, self.count), self._topic)
                 self._producer.send(self._topic, value, key=key.encode())

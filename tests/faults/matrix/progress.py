@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, cast
 
-from confluent_kafka import Consumer, IsolationLevel, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka import admin as untyped_admin
 
 from ottla import KafkaSettings, OttlaError
@@ -74,29 +74,17 @@ class Progress:
 
     # ------------------------------------------------------------------ what is committed
 
-    def ends(self, topic: str) -> dict[Place, int]:
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                return self._admin.ends((topic, place) for place in range(PARTITIONS))
-            except OttlaError:  # what it knows of the cluster is from before the broker's end
-                assert time.monotonic() < deadline, f"no broker tells where {topic} ends"
-                time.sleep(0.2)
-
-    def wait_for(self, group: str, ends: dict[Place, int]) -> None:
-        """Waits until the group has committed so much."""
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            committed = self._committed(group)
-            if all(committed.get(place, 0) >= end for place, end in ends.items()):
-                return
-            assert time.monotonic() < deadline, f"the group stands at {committed}; {ends} was given"
-            time.sleep(0.1)
-
     def wait_for_the_end(self, group: str, source: str, sink: str) -> None:
         """Waits until the group has committed all that was given, and all that lay in retry topics."""
         pause_s, deadline = 0.1, time.monotonic() + PATIENCE_S
-        while True:
+        while (missing := self._missing(group, source, sink)) is not None:
+            assert time.monotonic() < deadline, missing
+            time.sleep(pause_s)
+            pause_s = min(0.5, pause_s * 1.5)
+
+    def _missing(self, group: str, source: str, sink: str) -> str | None:
+        """What the group has not come to the end of, in words."""
+        try:
             committed = self._committed(group)
             topics = self._admin.topics()
             own = [name for name in topics if name == source or name.startswith(f"{source}-retry-")]
@@ -105,10 +93,10 @@ class Progress:
             # What a killed member left open holds readers of committed records up, until the broker has aborted it.
             # The ends of what is written in transactions are markers and aborted records, which nobody commits.
             if self._stable([sink, *own]) and not self._tap.read(late):
-                return
-            assert time.monotonic() < deadline, f"the group stands at {committed}, the ends are {ends}"
-            time.sleep(pause_s)
-            pause_s = min(0.5, pause_s * 1.5)
+                return None
+        except (OttlaError, KafkaException) as error:  # what it knows of the cluster is from before the broker's end
+            return f"the ends of {source} cannot be read: {error}"
+        return f"the group stands at {committed}, the ends are {ends}"
 
     def _committed(self, group: str) -> dict[Place, int]:
         """By the protocol itself: the client library's admin client may hang, or abort the process, where a broker is
