@@ -13,6 +13,9 @@ from ottla.errors import BrokerUnavailable, KafkaError
 from ottla.kafka.config import open_client
 from ottla.settings import KafkaSettings
 
+OUTDATED = frozenset({"FENCED_LEADER_EPOCH", "UNKNOWN_LEADER_EPOCH", "NOT_LEADER_FOR_PARTITION"})
+"""How a broker says that the asker's knowledge of leaders is from before, or ahead of its own."""
+
 TURNED_AWAY = frozenset({"_AUTHENTICATION", "_SSL"})
 """Why a broker that is there does not let us in. The client library goes on trying, and times out."""
 
@@ -285,6 +288,10 @@ class Admin:
             return {}
         request = {confluent_kafka.TopicPartition(topic, p): spec for (topic, p), spec in wanted.items()}
         results = self._client.list_offsets(request, request_timeout=self._timeout_s)
+        if any(_is_outdated(answer) for answer in results.values()):
+            # The client library asks as it has known the leaders, again and again: after a leader's restart for ever.
+            self._metadata()
+            results = self._client.list_offsets(request, request_timeout=self._timeout_s)
         found = {(tp.topic, tp.partition): answer.offset for tp, answer in self._wait(results, "read").items()}
         if any(offset < 0 for offset in found.values()):  # How this request says that it got no answer in time.
             timed_out = confluent_kafka.KafkaError(confluent_kafka.KafkaError._TIMED_OUT)
@@ -325,3 +332,9 @@ class Admin:
                 f"Is it running? The address is the setting kafka.bootstrap_servers (-b on the command line)."
             )
         return KafkaError(f"{what}: {cause.str()} ({cause.name()})")
+
+
+def _is_outdated(answer: Any) -> bool:
+    """Whether a question failed because leaders have changed. Waits for its answer."""
+    failure = answer.exception()
+    return isinstance(failure, confluent_kafka.KafkaException) and failure.args[0].name() in OUTDATED

@@ -126,6 +126,7 @@ class Progress:
         asked = {
             TopicPartition(topic, place): rd.OffsetSpec.latest() for topic in topics for place in range(PARTITIONS)
         }
+        self._client.list_topics(timeout=ANSWER_S)  # else it asks for the leaders that were
         answers = self._client.list_offsets(asked, isolation_level=level)
         return {(place.topic, place.partition): answer.result().offset for place, answer in answers.items()}
 
