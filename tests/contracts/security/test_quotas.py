@@ -19,7 +19,8 @@ from tests.contracts.security.secured import World
 INVALID_REQUEST, CLUSTER_DENIED, THROTTLING = 42, 31, 89
 EXACT, DEFAULT, ANY = 0, 1, 2
 RATE = 100_000
-HALF = 520_000  # of what fits into ten seconds at that rate, and a little more
+# Twice this is a fifth more than fits into the ten seconds that count; too much still if a slow machine takes two more.
+HALF = 600_000
 
 
 def entity(**names: str | None) -> list[dict[str, Any]]:
@@ -171,7 +172,7 @@ def test_a_producer_above_its_rate_waits(world: World, user: str, client: Client
     set_and_wait(world, user, producer_byte_rate=RATE)
     assert produced(client, topic_name, HALF) == 0
     wait_ms = produced(client, topic_name, HALF)
-    assert 50 < wait_ms < 2000, "about 4 % of ten seconds"
+    assert 50 < wait_ms < 3000, "at most about 20 % of ten seconds"
     begun = time.monotonic()
     client.ask("Metadata", 9, topics=[])
     assert time.monotonic() - begun > wait_ms / 1000 * 0.7, "nothing is read from who has to wait"
@@ -186,7 +187,7 @@ def test_a_consumer_above_its_rate_gets_its_records_later(
     wait_ms, size = fetched(client, topic_name, 0)
     assert (wait_ms, size > HALF) == (0, True)
     wait_ms, size = fetched(client, topic_name, 1)
-    assert (50 < wait_ms < 2000, size) == (True, 0)
+    assert (50 < wait_ms < 3000, size) == (True, 0)
     wait_until(lambda: fetched(client, topic_name, 1)[1] > HALF, what="the records come")
 
 
