@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import msgspec
@@ -61,6 +61,36 @@ async def test_generators_and_lists_publish_every_event_in_order(world: World) -
         records = await eventually(lambda: len(found := world.records(world.stock)) == 4 and found)
     assert len({read_envelope(record.headers).id for record in records}) == 4  # type: ignore[union-attr]
     assert [record.value.split(b"\x06o-1")[1][1:] for record in records] == [b"first", b"second", b"third", b"fourth"]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_of_what_a_handler_yields_before_it_fails_nothing_is_published(world: World, kind: str) -> None:
+    app = service(world)
+    attempts: list[int] = []
+    retry = Retry(attempts=2, backoff=fixed(0.01))
+
+    def given(order: Any, ctx: Context) -> Iterator[Any]:
+        attempts.append(ctx.attempt)
+        yield world.Reserved(order.order_id, by=f"first in attempt {ctx.attempt}")
+        if ctx.attempt == 1:
+            raise ValueError("after the first")
+        yield world.Reserved(order.order_id, by="second")
+
+    if kind == "sync":
+        app.listen(world.Ordered, retry=retry)(given)
+    else:
+
+        @app.listen(world.Ordered, retry=retry)
+        async def yielding(order: Any, ctx: Context) -> AsyncIterator[Any]:
+            for one in given(order, ctx):
+                yield one
+
+    async with app.running():
+        await app.publish(world.Ordered("o-1"))
+        await eventually(lambda: world.committed(world.orders) == 1, what="the commit")
+        records = world.records(world.stock)
+    assert attempts == [1, 2]
+    assert [record.value.split(b"o-1")[1][1:] for record in records] == [b"first in attempt 2", b"second"]
 
 
 async def test_records_of_a_partition_are_handled_in_order_and_committed(world: World) -> None:
