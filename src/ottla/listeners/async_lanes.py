@@ -94,7 +94,11 @@ class AsyncLanes:
 
     async def _work(self) -> None:
         lanes, stopping = self._lanes, self._stopping
-        while not stopping.is_set() and (message := lanes.take()) is not None:
-            if await walk_async(self._processor.way([message], self.tracker), stopping, self._threads):
-                # A record that was given up keeps its key: what waits behind it must not overtake it.
-                lanes.done(message)
+        try:
+            while not stopping.is_set() and (message := lanes.take()) is not None:
+                if await walk_async(self._processor.way([message], self.tracker), stopping, self._threads):
+                    # A record that was given up keeps its key: what waits behind it must not overtake it.
+                    lanes.done(message)
+        finally:
+            # At once: records that are fed before the task's callbacks run must not take it for one that is busy.
+            self._workers.discard(asyncio.current_task())
