@@ -11,7 +11,7 @@ from ottla.broker.wire.errors import ErrorCode
 from ottla.testing.faults.frames import INIT_PRODUCER_ID, Header, key_of, read_request
 from ottla.testing.faults.proxy import Proxy
 from ottla.testing.faults.refusals import can_refuse
-from ottla.testing.faults.rules import Delay, Drop, Fault, Harm, Refuse
+from ottla.testing.faults.rules import Delay, Drop, Fault, Forget, Harm, Refuse
 
 if TYPE_CHECKING:
     from ottla.testing.server import Broker
@@ -94,6 +94,15 @@ class Faults:
         if isinstance(code, str) and code not in ErrorCode.__members__:
             raise ValueError(f"there is no error {code!r}; there are {', '.join(ErrorCode.__members__)}")
         return self._add(api, Refuse(ErrorCode[code] if isinstance(code, str) else code), times)
+
+    def forget_brokers(self, *, times: int | None = None) -> Fault:
+        """Tells clients that ask for metadata of topics without leaders in a cluster without brokers: Apache Kafka does
+        so for a moment, when its only broker (or the last of all) has come back and is still fenced.
+
+        Args:
+            times: As for `drop`.
+        """
+        return self._add("Metadata", Forget(), times)
 
     def _add(self, api: str | None, harm: Harm, times: int | None) -> Fault:
         fault = Fault(api, None if api is None else key_of(api), harm, times)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
+from ottla.broker.wire.errors import ErrorCode
 from ottla.broker.wire.schema import Message
 from ottla.testing.faults.frames import (
     API_VERSIONS,
@@ -26,7 +27,7 @@ from ottla.testing.faults.frames import (
     write_answer,
 )
 from ottla.testing.faults.refusals import READING, refusal, spoil
-from ottla.testing.faults.rules import Delay, Drop, Harm, Refuse
+from ottla.testing.faults.rules import Delay, Drop, Forget, Harm, Refuse
 
 T = TypeVar("T")
 
@@ -222,6 +223,8 @@ class _Link:
         _move(answer, self._broker_port, self._own_port)
         if isinstance(due.harm, Refuse):
             spoil(answer, due.harm.code)
+        if isinstance(due.harm, Forget):
+            _forget_brokers(answer)
         return write_answer(due.header, answer)
 
 
@@ -243,6 +246,13 @@ def _move(answer: Any, old: int, new: int) -> None:
     elif isinstance(answer, list | tuple):
         for one in answer:
             _move(one, old, new)
+
+
+def _forget_brokers(answer: Message) -> None:
+    answer |= {"brokers": [], "controller_id": -1}
+    for topic in answer["topics"]:
+        for partition in topic["partitions"]:
+            partition |= {"error_code": ErrorCode.LEADER_NOT_AVAILABLE, "leader_id": -1, "isr_nodes": []}
 
 
 def _is_silent(header: Header, frame: bytes) -> bool:

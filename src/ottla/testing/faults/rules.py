@@ -30,7 +30,12 @@ class Refuse:
     code: int
 
 
-Harm = Drop | Delay | Refuse
+@dataclass(frozen=True)
+class Forget:
+    """An answer of Metadata that knows topics and no broker."""
+
+
+Harm = Drop | Delay | Refuse | Forget
 
 
 class Fault:
