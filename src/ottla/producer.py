@@ -117,7 +117,7 @@ class Producer:
         """
 
         outgoing = self._prepare(event, options)
-        report = _Sent(self._refusals, outgoing.topic, event, on_delivery)
+        report = _Sent(self._producer, self._refusals, outgoing.topic, event, on_delivery)
         if not self._try_send(outgoing, report):
             self._hand_over(outgoing, time.monotonic() + self._timeout_s, report)
 
@@ -214,6 +214,8 @@ class Producer:
         def report(number: int) -> Callable[[Any, Any], None]:
             def delivered(error: Any, message: Any) -> None:
                 nonlocal left
+                if error is not None and self._producer.again(error, message, delivered):
+                    return
                 outcomes[number] = outcome_of(prepared[number].topic, error, message)
                 left -= 1  # on the producer's thread only
                 if not left:
@@ -261,12 +263,15 @@ class _Sent(msgspec.Struct, gc=False):
     """What becomes of an event that nobody waits for. There may be a hundred thousand of these: they are nothing for
     the garbage collector to look at."""
 
+    producer: Any
     refusals: list[PublishError]
     topic: str
     event: Any
     on_delivery: Delivered | None
 
     def __call__(self, error: Any, message: Any) -> None:
+        if error is not None and self.producer.again(error, message, self):
+            return
         if self.on_delivery is not None:
             self.on_delivery(self.event, outcome_of(self.topic, error, message))
         elif error is not None:

@@ -44,6 +44,9 @@ class Taken:
             self.reports.append(on_delivery)
         return not self.full
 
+    def again(self, _error: Any, _message: Any, _report: Any) -> bool:
+        return False
+
 
 class Topics:
     def named(self, topic: str) -> str:

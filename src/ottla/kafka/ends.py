@@ -16,8 +16,13 @@ from typing import Any
 import confluent_kafka
 import msgspec
 
+from ottla.errors import BrokerUnavailable
 from ottla.kafka.config import open_client
 from ottla.settings import KafkaSettings
+
+RENEWED_AFTER_S = 3.0
+"""After so long without an answer each question goes by a new client: one may have lost the brokers for good (`reach`),
+and a new one costs a millisecond."""
 
 LATEST = -1
 """As a time to look up (Kafka's ListOffsets): the end, for readers of committed records the last stable offset."""
@@ -93,6 +98,9 @@ class Ends:
             except Exception as error:  # Whatever it is: whoever watches says that no broker has answered.
                 cause = error.args[0] if isinstance(error, confluent_kafka.KafkaException) else error
                 self.answer = msgspec.structs.replace(self.answer, silence=str(getattr(cause, "str", cause.__str__)()))
+                if client is not None and time.monotonic() - self.answer.at > RENEWED_AFTER_S:
+                    client.close()
+                    client = self._tools = None
             self._stop.wait(self._every_s)
         if client is not None:
             client.close()
@@ -112,7 +120,8 @@ class Ends:
         ends: dict[Place, int] = {}
         refusals: dict[Place, str] = {}
         known = client.list_topics("__consumer_offsets", timeout=self._timeout_s)  # says that somebody is there
-        assert known is not None
+        if not known.brokers:
+            raise BrokerUnavailable("the cluster knows of no broker that is ready")
         wanted = list(self._places())
         if wanted:
             try:

@@ -7,19 +7,29 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, cast
 
 import confluent_kafka
 
 from ottla.errors import PublishError
 from ottla.kafka.config import open_client
+from ottla.kafka.reach import Reach
 from ottla.kafka.record import RecordMetadata
 from ottla.settings import KafkaSettings
 
 log = logging.getLogger("ottla.kafka")
 
+PURGED = (confluent_kafka.KafkaError._PURGE_QUEUE, confluent_kafka.KafkaError._PURGE_INFLIGHT)
+
 POLL_S = 0.02
 """How long the poll thread waits for a report; and so, at most, how long it takes to end."""
+
+DOUBTED_S = 5.0
+"""Records that wait for so long, without one being acknowledged, are cause to ask whether the brokers are there."""
+
+LOOK_S = 1.0
+GIVEN_UP_S = 60.0
 
 Delivered = Callable[[Any, Any], None]
 """Called on the poll thread with (error or None, message). It must be quick and must not raise."""
@@ -44,7 +54,9 @@ class Producer:
 
     Contract: `send` keeps the order of calls per partition, also through retries (idempotence). A record waits in
     memory until it is acknowledged, however long the brokers are away; when the buffer is full, `send` waits.
-    Delivery reports arrive on the producer's own thread.
+    Delivery reports arrive on the producer's own thread. A client that has lost the brokers for good (`reach`) is
+    replaced by a new one, which sends the records that waited once more, in their order, where those who are told of
+    them want that (`again`); one that was written without the client knowing is there twice then.
 
     Args:
         settings: Where the brokers are.
@@ -68,7 +80,12 @@ class Producer:
             "error_cb": self._on_error,
         }
         self._timeout_s = settings.publish_timeout_s
-        self._producer = open_client(confluent_kafka.Producer, settings, **(chosen | overrides))
+        self._open = partial(open_client, confluent_kafka.Producer, settings, **(chosen | overrides))
+        self._producer = self._open()
+        self._given_up: list[tuple[confluent_kafka.Producer, float]] = []
+        self._purged: list[tuple[Any, Delivered]] = []
+        self._reach = Reach(settings)
+        self._look_at = 0.0
         self._settled: list[tuple[asyncio.Future[RecordMetadata], RecordMetadata | PublishError]] = []
         self._running = True
         self.fatal: str | None = None
@@ -147,6 +164,8 @@ class Producer:
         future: asyncio.Future[RecordMetadata] = loop.create_future()
 
         def delivered(error: Any, message: Any) -> None:
+            if error is not None and self.again(error, message, delivered):
+                return
             self._settled.append((future, outcome_of(topic, error, message)))
 
         deadline = loop.time() + self._timeout_s
@@ -165,6 +184,18 @@ class Producer:
                 f"The record may still arrive; publishing it again with the same event id is safe."
             ) from None
 
+    def again(self, error: Any, message: Any, report: Delivered) -> bool:
+        """Sends a record once more that waited in a client which has lost the brokers. To be asked at first by whoever
+        gets a delivery report with an error, with what it got and itself.
+
+        Returns:
+            Whether `report` is called once more, with how that ends.
+        """
+        if error.code() not in PURGED or not self._running:
+            return False
+        self._purged.append((message, report))
+        return True
+
     @property
     def silent_s(self) -> float:
         """For how many seconds records have been waiting without one being acknowledged or refused."""
@@ -173,14 +204,14 @@ class Producer:
     @property
     def waiting(self) -> int:
         """Records handed over and not acknowledged yet."""
-        return len(self._producer)
+        return len(self._producer) + len(self._purged)
 
     def flush(self, timeout_s: float) -> int:
         """Waits until everything handed over is acknowledged. Returns how many records are still waiting."""
         # The library's own flush() serves delivery reports on the thread that calls it: beside the poll thread, two
         # reports of one record could then be counted at once.
         deadline = time.monotonic() + timeout_s
-        while (left := len(self._producer)) and time.monotonic() < deadline:
+        while (left := self.waiting) and time.monotonic() < deadline:
             time.sleep(0.001)
         return left
 
@@ -195,14 +226,57 @@ class Producer:
     def _serve(self) -> None:
         while self._running:
             try:
-                reports = self._producer.poll(POLL_S)
+                if self._producer.poll(POLL_S) or not len(self._producer):
+                    self._moved_at = time.monotonic()
+                elif self.silent_s > DOUBTED_S:
+                    self._look_after_client()
+                if self._given_up or self._purged:
+                    self._clear_up()
             except Exception as error:
                 self._poll_failed(error)
-            else:
-                if reports or not len(self._producer):
-                    self._moved_at = time.monotonic()
             if self._settled:
                 self._resolve()
+
+    def _look_after_client(self) -> None:
+        if time.monotonic() < self._look_at:
+            return
+        if self._reach.is_lost(self._producer):
+            log.warning("a producer has lost the brokers, which answer others: a new client takes its place")
+            new = self._open()
+            self._empty(self._producer)
+            self._send_purged(new)  # before others are sent by it
+            self._given_up.append((self._producer, time.monotonic() + GIVEN_UP_S))
+            self._producer = new
+            self._reach.begin_anew()
+        self._look_at = time.monotonic() + LOOK_S
+
+    def _clear_up(self) -> None:
+        """Somebody may have been about to give a client a record when it was given up."""
+        for client, _ in self._given_up:
+            self._empty(client)
+        self._send_purged(self._producer)
+        now = time.monotonic()
+        self._given_up = [(client, until) for client, until in self._given_up if now < until or len(client)]
+
+    def _empty(self, client: confluent_kafka.Producer) -> None:
+        """Has the waiting records of a client that is given up reported."""
+        client.purge()
+        while len(client) and client.poll(POLL_S):
+            pass
+
+    def _send_purged(self, client: confluent_kafka.Producer) -> None:
+        purged, self._purged = self._purged, []
+        for at, (message, report) in enumerate(purged):
+            # One that was never connected has not looked for a partition either.
+            partition = -1 if message.partition() is None else message.partition()
+            topic, value, key, headers = message.topic(), message.value(), message.key(), message.headers()
+            try:
+                client.produce(topic, value, key, partition, on_delivery=report, headers=headers)
+            except BufferError:
+                self._purged = purged[at:] + self._purged
+                return
+            except confluent_kafka.KafkaException as error:
+                report(error.args[0], message)
 
     def _resolve(self) -> None:
         """Wakes each event loop once for all of its futures, not once per record."""
@@ -240,6 +314,11 @@ def outcome_of(topic: str, error: Any, message: Any) -> RecordMetadata | Publish
 
 def refused(topic: str, error: Any) -> PublishError:
     """What to raise for a delivery report's error."""
+    if error.code() in PURGED:
+        return PublishError(
+            f"topic {topic}: the client lost the brokers and was replaced by a new one. The record may have been "
+            f"written; publishing it again with the same event id is safe."
+        )
     return PublishError(f"topic {topic}: the broker refused the record: {error}")
 
 

@@ -94,6 +94,8 @@ class Publisher:
 
         def delivered(number: int, error: Any, message: Any) -> None:
             nonlocal left
+            if error is not None and self._producer.again(error, message, partial(delivered, number)):
+                return
             if error is None:
                 where = message.topic(), message.partition(), message.offset(), message.timestamp()[1]
                 metadata[number] = RecordMetadata(*where)
@@ -134,14 +136,16 @@ class Publisher:
             return False
         self._sent += 1
         outgoing = self._outputs.prepare_one(event, **options)
-        return self._try_send(outgoing, _Sent(self._observer, self._log, outgoing.topic, event, on_error))
+        return self._try_send(
+            outgoing, _Sent(self._producer, self._observer, self._log, outgoing.topic, event, on_error)
+        )
 
     async def send(self, event: Any, *, on_error: Failed | None = None, **options: Unpack[EventOptions]) -> None:
         """Hands over an event that `send_at_once` has not taken. See App.send."""
         self._sent = 0
         await asyncio.sleep(0)  # Nothing else here waits: whoever sends in a loop would have the event loop alone.
         outgoing = await self.prepare(event, **options)
-        report = _Sent(self._observer, self._log, outgoing.topic, event, on_error)
+        report = self._report(outgoing, event, on_error)
         await self._hand_over(outgoing, asyncio.get_running_loop().time() + self._timeout_s, report)
 
     async def tombstone(self, cls: type, key: Any, headers: Headers | None) -> RecordMetadata:
@@ -192,6 +196,9 @@ class Publisher:
             return self._outputs.prepare_one(event, **options)
         return await asyncio.to_thread(partial(self._outputs.prepare_one, event, **options))
 
+    def _report(self, outgoing: Outgoing, event: Any, on_error: Failed | None) -> _Sent:
+        return _Sent(self._producer, self._observer, self._log, outgoing.topic, event, on_error)
+
     def _try_send(self, outgoing: Outgoing, delivered: Callable[[Any, Any], None]) -> bool:
         return self._producer.try_send(
             outgoing.topic, outgoing.value, key=outgoing.key, headers=outgoing.headers, on_delivery=delivered
@@ -218,6 +225,7 @@ class _Sent(msgspec.Struct, gc=False):
     """What becomes of an event that nobody waits for. There may be a hundred thousand of these: they are nothing for
     the garbage collector to look at."""
 
+    producer: Any
     observer: Any
     log: logging.Logger
     topic: str
@@ -227,6 +235,8 @@ class _Sent(msgspec.Struct, gc=False):
     def __call__(self, error: Any, message: Any) -> None:
         if error is None:
             self.observer.published(self.topic)
+            return
+        if self.producer.again(error, message, self):
             return
         failure = refused(self.topic, error)
         self.observer.publish_failed(self.topic)

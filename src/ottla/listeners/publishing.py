@@ -52,6 +52,7 @@ class Publishing:
         self._loop = loop
         self._log = log
         self.published = observer.published
+        self.again = producer.again
 
     def prepare(self, result: Any, context: Context, handler: str) -> Generator[Call | Sleep, Any, list[Outgoing]]:
         """Makes records of what a handler returned; waits for a registry or a broker that is away."""
@@ -144,7 +145,7 @@ class _Answered(msgspec.Struct, gc=False):
         if error is None:
             self.publishing.published(self.topic)
             self.tracker.finished(self.message.offset())
-        else:
+        elif not self.publishing.again(error, delivered, self):
             self.publishing.refused(self.message, self.tracker, self.handler, self.topic, error)
 
 
@@ -173,6 +174,8 @@ class _Acknowledgements:
             self._waiting -= 1
             if self._waiting == 0:
                 self._tracker.finished(self._message.offset())
+        elif self._publishing.again(error, delivered, self):
+            pass
         elif not self._refused:  # One dead letter is enough, however many outputs are refused.
             self._refused = True
             self._publishing.refused(self._message, self._tracker, self._handler, topic, error)

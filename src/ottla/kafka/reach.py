@@ -1,0 +1,84 @@
+"""Whether a client has lost the brokers for good.
+
+librdkafka (seen with 2.11 to 2.16) forgets every broker it knows when the cluster's metadata names topics but no
+broker. Apache Kafka answers so for a moment while its only broker, or the last of them, comes back and is still fenced
+(KIP-631). The client may never look for another one then, whatever `metadata.recovery.strategy` says (librdkafka's
+issue 5301): it waits for ever, beside brokers that answer everybody else. Only a new client helps.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import confluent_kafka
+
+from ottla.kafka.config import open_client
+from ottla.settings import KafkaSettings
+
+log = logging.getLogger("ottla.kafka")
+
+ASKED = "__consumer_offsets"
+"""A question for all topics would be a large one."""
+
+OWN_S = 0.5
+NEW_S = 1.0
+PATIENCE_S = 3.0
+"""For so long others must have been answered while a client was not: it connects again within a second or two."""
+
+
+class Reach:
+    """Asks for one client. Not thread-safe.
+
+    Args:
+        settings: Where the brokers are.
+        patience_s: How long others are answered before a client counts as lost.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, *, patience_s: float = PATIENCE_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._settings = settings
+        self._patience_s = patience_s
+        self._clock = clock
+        self._others_since: float | None = None
+        self.has_brokers = True
+        """Whether the client was answered when it was asked last."""
+
+    def is_lost(self, client: Any) -> bool:
+        """Asks the brokers with the client and, where it gets no answer, with a new one: takes up to 1.5 s then.
+
+        Returns:
+            True once others were answered, at each asking, for `patience_s` while the client was not.
+        """
+        self.has_brokers = names_brokers(client, OWN_S)
+        if self.has_brokers or not self._others_are_answered():
+            self._others_since = None
+            return False
+        now = self._clock()
+        if self._others_since is None:
+            self._others_since = now
+        return now - self._others_since >= self._patience_s
+
+    def begin_anew(self) -> None:
+        """The client has been replaced."""
+        self._others_since = None
+
+    def _others_are_answered(self) -> bool:
+        try:
+            other = open_client(confluent_kafka.Producer, self._settings, error_cb=lambda _error: None)
+        except Exception as error:  # a token that is not to be had, and the like
+            log.warning("whether brokers answer others cannot be known: %s", error)
+            return False
+        return names_brokers(other, NEW_S)
+
+
+def names_brokers(client: Any, timeout_s: float) -> bool:
+    """Whether a broker answers a client within `timeout_s` seconds, and knows of one."""
+    try:
+        return bool(client.list_topics(ASKED, timeout=timeout_s).brokers)
+    except confluent_kafka.KafkaException:
+        return False
