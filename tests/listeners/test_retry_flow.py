@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import Any, cast
 
@@ -188,3 +189,19 @@ def test_records_that_wait_move_on_when_too_much_is_finished_behind_them(monkeyp
     tracker.finished(0)
     stage.flow.move_on(stage.workers)
     assert not stage.flow.holds(WAITS)
+
+
+def test_a_search_that_never_ends_is_given_up_and_begun_again(monkeypatch: Any) -> None:
+    stage = _Stage(keep=True)
+    ends = threading.Event()
+    monkeypatch.setattr(stage.flow, "_find", lambda *_: ends.wait(30))
+    stage.flow.search(stage.workers)
+    stage.flow.search(stage.workers)
+    assert stage.health.wrong() == []
+    monkeypatch.setattr(retry_flow, "SEARCH_S", 0.0)
+    stage.flow.search(stage.workers)
+    assert stage.health.wrong() == ["the retry topics could not be read: it has taken more than 0 s"]
+    monkeypatch.undo()
+    stage.searched()
+    assert stage.health.wrong() == []
+    ends.set()

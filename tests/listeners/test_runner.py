@@ -38,7 +38,7 @@ def _runner(health: Health) -> ListenerRunner:
         conditions=health,
     )
     runner._consumer = nothing
-    runner._assigned(None, [_Place(0), _Place(1)])
+    runner._assigned(nothing, [_Place(0), _Place(1)])
     return runner
 
 
@@ -48,7 +48,7 @@ def test_a_failed_commit_is_forgotten_when_its_partition_is_given_back() -> None
     runner._committed("rebalancing", [_Place(0)])
     runner._committed(None, [_Place(1)])
     assert health.wrong() == ["offsets could not be committed: rebalancing"]
-    runner._revoked(None, [_Place(0)])
+    runner._revoked(runner._consumer, [_Place(0)])
     assert health.wrong() == []
     runner._committed("too late", [_Place(0)])
     assert health.wrong() == []

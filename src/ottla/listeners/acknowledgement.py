@@ -82,6 +82,7 @@ class SyncCommits:
     def __init__(self, conditions: Conditions) -> None:
         self._conditions = conditions
         self._asked: deque[TopicPartition] = deque()
+        self._sent: dict[tuple[str, int], TopicPartition] = {}
         self._answers: dict[tuple[str, int], str | None] = {}  # None: committed
 
     def committed(self, messages: list[Message], tracker: OffsetTracker) -> Generator[Call | Sleep, Any, None]:
@@ -108,6 +109,7 @@ class SyncCommits:
         asked = [self._asked.popleft() for _ in range(len(self._asked))]
         if not asked:
             return
+        self._sent |= {(one.topic, one.partition): one for one in asked}
         try:
             consumer.commit(offsets=asked, asynchronous=True)
         except Exception as error:
@@ -117,7 +119,12 @@ class SyncCommits:
         """A commit of these was answered. On the consumer thread."""
         for one in partitions:
             failure = error or one.error
+            self._sent.pop((one.topic, one.partition), None)
             self._answers[one.topic, one.partition] = None if failure is None else str(failure)
+
+    def unanswered(self, reason: str) -> None:
+        """What was sent will never be answered. On the consumer thread."""
+        self.answered(reason, list(self._sent.values()))
 
 
 def _until(condition: Callable[[], bool]) -> Generator[Call | Sleep, Any, None]:

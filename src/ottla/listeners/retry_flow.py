@@ -30,6 +30,9 @@ CONDITION = "retry topics"
 AGAIN_S = 1.0
 """Between two attempts to read the retry topics."""
 
+SEARCH_S = 120.0
+"""An attempt that takes longer is given up: no answer takes more than half a minute."""
+
 FOREVER_MS = 1 << 62
 
 Committed = dict[Place, tuple[int, str | None]]
@@ -205,9 +208,12 @@ class RetryFlow:
     def search(self, workers: dict[Place, Partition]) -> None:
         """Sees to it that what lies in retry topics gets known, and opens the partitions for which it is."""
         if self._search is not None:
-            if not self._search.over:
+            if self._search.over:
+                self._found(self._search, workers)
+            elif time.monotonic() - self._search.began > SEARCH_S:
+                self._failed(BrokerUnavailable(f"it has taken more than {SEARCH_S:g} s"))
+            else:
                 return
-            self._found(self._search, workers)
             self._search = None
         wanted = {family.place: family for family in self._families.values() if not family.ready}
         if not wanted or time.monotonic() < self._next_search:
@@ -266,6 +272,7 @@ class _Search:
         self.committed = committed
         self.found: dict[Place, ParkedKeys] = {}
         self.error: Exception | None = None
+        self.began = time.monotonic()
         self._find = find
         self._thread = threading.Thread(target=self._run, name="ottla-retry-topics", daemon=True)
         self._thread.start()

@@ -16,7 +16,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ottla.errors import BrokerUnavailable
@@ -28,16 +28,17 @@ from ottla.kafka.consumer import (
     speaks_new_protocol,
 )
 from ottla.kafka.producer import Producer
+from ottla.kafka.reach import Reach
 from ottla.kafka.record import Message
 from ottla.listeners.acknowledgement import SyncCommits
-from ottla.listeners.agreement import RetryPlan, exact_topics, order_of
-from ottla.listeners.async_lanes import AsyncLanes
-from ottla.listeners.async_partition import AsyncPartition
+from ottla.listeners.agreement import RetryPlan
+from ottla.listeners.care import Care
 from ottla.listeners.control import Control, PartitionsHook, Target
 from ottla.listeners.declaration import Listener
-from ottla.listeners.exactly_once import FEED, WAITING_WINDOW, WINDOW, ExactlyOnce, feed, read_committed
+from ottla.listeners.exactly_once import ExactlyOnce, feed, read_committed
 from ottla.listeners.flow import Sizes, by_place, steer
 from ottla.listeners.hooks import Companion, Conditions, Observer
+from ottla.listeners.making import make_partition
 from ottla.listeners.partition import Partition
 from ottla.listeners.rebuild import find_parked
 from ottla.listeners.record import RecordProcessor
@@ -45,9 +46,8 @@ from ottla.listeners.renewal import Renewal
 from ottla.listeners.retry_flow import RetryFlow
 from ottla.listeners.seeking import seek
 from ottla.listeners.standing import Standing, Standings
-from ottla.listeners.sync_lanes import SyncLanes
-from ottla.listeners.sync_partition import SyncPartition
 from ottla.listeners.threads import HandlerThreads
+from ottla.listeners.topic_ways import TopicWays
 from ottla.settings import Settings
 
 POLL_S = 0.1
@@ -108,29 +108,20 @@ class ListenerRunner:
         self._conditions = conditions
         self._log = logging.getLogger(f"ottla.{service}")
         listeners = list(listeners)
-        self._topics = sorted(frozenset().union(*(listener.topics for listener in listeners)))
-        self._async_topics = {topic for one in listeners if one.is_async for topic in one.topics}
-        self._batches = {topic: max(one.batch for one in listeners if topic in one.topics) for topic in self._topics}
-        self._orders = {topic: order_of(topic, listeners) for topic in self._topics}
+        self._ways = TopicWays(listeners, retries)
         self._exactly_once = exactly_once
         self._transactional = transactional
-        self._exact_topics = set(exact_topics(listeners))
         self._companion = companion
         self._control = control or Control()
         self._control.begin(settings.kafka.named, retries.levels if retries is not None else {})
         self._commits = commits or SyncCommits(conditions)
-        # Handlers that commit for themselves do: two who commit the same could overtake each other.
-        self._own_commits = {topic for one in listeners if one.ack in ("record", "batch") for topic in one.topics}
-        self._plan = retries
         self._retries = self._retry_flow(retries) if retries is not None and retries.levels else None
         # The old protocol counts from when a group became empty, and only for what it is subscribed to.
         of_new_protocol = speaks_new_protocol(settings.kafka)
         self._renewal = Renewal(
-            lambda topic: of_new_protocol or self._home(topic) != topic, self._own_commits, self._log
+            lambda topic: of_new_protocol or self._ways.home(topic) != topic, self._ways.own_commits, self._log
         )
-        self._feed_max = self._limits.batch_records
-        if any(self._orders[topic].parallel > 1 or self._waits(topic) for topic in self._exact_topics):
-            self._feed_max = min(self._feed_max, FEED)
+        self._feed_max = self._ways.feed_max(self._limits.batch_records)
         self._workers: dict[Place, Partition] = {}
         widest = max((one.order.parallel for one in listeners if not one.is_async), default=1)
         self._threads = HandlerThreads(service, self._limits.sync_threads, widest)
@@ -138,6 +129,7 @@ class ListenerRunner:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._consumer: Any = None
+        self._care = Care(Reach(settings.kafka))
         self._next_commit = 0.0
         self._commit_at = self._limits.commit_records_max
         self._next_lag = 0.0
@@ -147,7 +139,7 @@ class ListenerRunner:
         self._standings = Standings()
         self._sizes = Sizes(self._limits.buffered_bytes_max)
         # What the watch looks at (listeners/watch.py); monotonic seconds.
-        self.topics = self._topics
+        self.topics = self._ways.topics
         self.group = settings.kafka.named(service)
         self.round_at: float | None = None
         self.commit_asked_at: float | None = None
@@ -157,15 +149,6 @@ class ListenerRunner:
         self.died: str | None = None
 
     def _retry_flow(self, plan: RetryPlan) -> RetryFlow:
-        """What retry topics need; their records are handled as those of the topics they belong to."""
-        for name, (topic, _) in plan.levels.items():
-            self._orders[name], self._batches[name] = self._orders[topic], self._batches[topic]
-            if topic in self._async_topics:
-                self._async_topics.add(name)
-            if topic in self._exact_topics:
-                self._exact_topics.add(name)
-            if topic in self._own_commits:
-                self._own_commits.add(name)
         kafka, group = self._settings.kafka, self._settings.kafka.named(self._service)
         flow = RetryFlow(
             plan,
@@ -173,7 +156,7 @@ class ListenerRunner:
             committed=lambda places: read_committed(self._consumer, places),
             conditions=self._conditions,
             log=self._log,
-            exact=self._exact_topics,
+            exact=self._ways.exact,
         )
         if self._exactly_once is not None:
             self._exactly_once.shelve = flow.again
@@ -183,7 +166,7 @@ class ListenerRunner:
         """Joins the group, on a thread of its own. Call it on the event loop that handlers are to run on."""
         self._loop = asyncio.get_running_loop()
         self._conditions.clear_condition("consumer")  # of a run before this one
-        self._conditions.raise_condition("group", f"waiting to be assigned partitions of {', '.join(self._topics)}")
+        self._conditions.raise_condition("group", f"waiting to be assigned partitions of {', '.join(self.topics)}")
         self._thread = threading.Thread(target=self._run, name=f"{self._service}-consumer", daemon=True)
         self._thread.start()
 
@@ -209,20 +192,10 @@ class ListenerRunner:
 
     def _run(self) -> None:
         try:
-            self._consumer = group_consumer(
-                self._settings.kafka,
-                self._limits,
-                group=self._service,
-                client_id=self._service,
-                on_commit=self._committed,
-                on_error=self._client_error,
-            )
+            self._open()
             if self._exactly_once is not None:
-                self._exactly_once.consumer = self._consumer
                 self._exactly_once.open()
-            self._consumer.subscribe(
-                self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
-            )
+            self._subscribe()
             while not self._stop.is_set():
                 self._control.serve(self._seek)
                 self._poll()
@@ -237,7 +210,7 @@ class ListenerRunner:
                     self._next_commit = now + self._limits.commit_interval_s
                 if now >= self._next_lag:
                     self._note_standings()
-                    self._look_for_broker()
+                    self._look_after_client()
                     self._renewal.renew(self._consumer, self._workers)
                     self._next_lag = now + LAG_INTERVAL_S
             self.round_at = None
@@ -267,13 +240,13 @@ class ListenerRunner:
         patience = self._patience_s if self._retries is None else self._retries.wait_s(self._patience_s)
         if any(worker.paused for worker in self._workers.values()):
             patience = min(patience, RESTING_POLL_S)
-        if self._own_commits and any(worker.tracker.unfinished for worker in self._workers.values()):
+        if self._ways.own_commits and any(worker.tracker.unfinished for worker in self._workers.values()):
             patience = min(patience, COMMIT_POLL_S)  # Somebody may wait for a commit to go on.
         first = self._consumer.poll(patience)
         if first is None:
             return
         taken = [first, *self._consumer.consume(self._feed_max - 1, 0)]
-        for place, messages in by_place(taken, len(self._orders) > 1, self._partition_error).items():
+        for place, messages in by_place(taken, len(self._ways.orders) > 1, self._partition_error).items():
             if self._retries is not None:
                 messages = self._retries.take(place, messages)
             self._feed(place, messages)
@@ -320,18 +293,7 @@ class ListenerRunner:
             self._control.tell(hooks, places, self._loop, self._limits.drain_timeout_s, self._log)
 
     def _buffered_max(self, place: Place) -> int:
-        topic, limit = place[0], self._sizes.most(place, self._limits.buffered_records_max)
-        if topic in self._exact_topics and self._waits(topic):
-            return min(limit, WAITING_WINDOW)
-        return min(limit, WINDOW) if topic in self._exact_topics and self._orders[topic].parallel > 1 else limit
-
-    def _home(self, topic: str) -> str:
-        """The topic that a retry topic belongs to; any other is its own."""
-        return self._plan.levels[topic][0] if self._plan is not None and topic in self._plan.levels else topic
-
-    def _waits(self, topic: str) -> bool:
-        """Whether records wait for others of their key in a topic."""
-        return self._plan is not None and self._plan.is_waiting(topic)
+        return self._ways.in_hand_max(place[0], self._sizes.most(place, self._limits.buffered_records_max))
 
     def _finished(self) -> int:
         """The sum of all positions: by how much it grows, so many records were finished."""
@@ -345,7 +307,7 @@ class ListenerRunner:
             return
         offsets = []
         for (topic, partition), worker in self._workers.items():
-            if topic in self._exact_topics or topic in self._own_commits:
+            if topic in self._ways.exact or topic in self._ways.own_commits:
                 continue
             progress = worker.tracker.to_commit()
             if progress is not None:
@@ -370,44 +332,79 @@ class ListenerRunner:
         }
         self._standings.note(self._workers, ends, resting)
 
-    def _look_for_broker(self) -> None:
-        """The client library tells when the last broker goes, but not when one comes back."""
-        if not self._broker_away:
-            return
-        try:
-            self._consumer.list_topics(self._topics[0], timeout=0.5)
-        except Exception as error:
-            self._log.debug("still no broker: %s", error)
-            return
-        self._broker_away = False
-        self._conditions.clear_condition("broker")
+    # ------------------------------------------------------------------ the client
+
+    def _open(self) -> None:
+        """Makes a client. What one that was given up says later is not listened to."""
+        own: list[Any] = []
+
+        def heard(listen: Callable[..., None]) -> Callable[..., None]:
+            return lambda *said: listen(*said) if own == [self._consumer] else None
+
+        self._consumer = group_consumer(
+            self._settings.kafka,
+            self._limits,
+            group=self._service,
+            client_id=self._service,
+            on_commit=heard(self._committed),
+            on_error=heard(self._client_error),
+        )
+        own.append(self._consumer)
+        if self._exactly_once is not None:
+            self._exactly_once.consumer = self._consumer
+
+    def _subscribe(self) -> None:
+        self._consumer.subscribe(
+            self._ways.topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+
+    def doubt(self, reason: str) -> None:
+        """Tells that the client does not fetch what the brokers have for it. From any thread; again while it is so."""
+        self._care.doubt(reason)
+
+    def _look_after_client(self) -> None:
+        """Sees whether a broker is there again (the client library tells when the last one goes, not when one comes
+        back), and replaces a client that will never find out."""
+        answered = self._care.answered(self._consumer, away=self._broker_away, busy=bool(self._workers))
+        if answered is False:
+            self._replace_client("the client has lost the brokers, which answer others", for_doubt=False)
+        elif answered and self._broker_away:
+            self._broker_away = False
+            self._conditions.clear_condition("broker")
+        elif not self._broker_away and (reason := self._care.doubted()) is not None:
+            self._replace_client(reason, for_doubt=True)
+
+    def _replace_client(self, reason: str, *, for_doubt: bool) -> None:
+        """What is in hand counts as lost: it is handled again."""
+        self._log.warning("%s: a new client takes its place", reason)
+        old = self._consumer
+        self._give_up([TopicPartition(*place) for place in self._workers])
+        self._open()
+        self.commit_asked_at = None
+        self._commits.unanswered("the client was replaced")
+        self._care.replaced(for_doubt=for_doubt)
+        # Its group may be out of its reach as well: nobody waits for its farewell.
+        threading.Thread(target=old.close, name=f"{self._service}-old-consumer", daemon=True).start()
+        self._subscribe()
 
     def _again(self, place: Place) -> Partition:
         return self._partition(*place)
 
     def _partition(self, topic: str, partition: int) -> Partition:
-        order, batch, remember = self._orders[topic], self._batches[topic], self._waits(topic)
-        processor, threads = self._processor, self._threads.of(self._home(topic))
-        if topic in self._exact_topics:
-            assert self._transactional is not None, "where a topic is exactly-once, there is a way for its records"
-            processor = self._transactional
-        if topic in self._async_topics:
-            assert self._loop is not None, "set before the consumer thread starts"
-            if order.parallel > 1:
-                return AsyncLanes(topic, partition, processor, self._loop, threads, order)
-            return AsyncPartition(topic, partition, processor, self._loop, threads, batch, remember=remember)
-        if order.parallel > 1:
-            return SyncLanes(topic, partition, processor, threads, order)
-        return SyncPartition(topic, partition, processor, threads, batch, remember=remember)
+        way = self._transactional if topic in self._ways.exact else self._processor
+        assert way is not None, "where a topic is exactly-once, there is a way for its records"
+        return make_partition(topic, partition, self._ways, way, self._loop, self._threads.of(self._ways.home(topic)))
 
     # ------------------------------------------------------------------ callbacks, inside poll() and close()
 
     def _assigned(self, consumer: Any, partitions: list[Any]) -> None:
+        if consumer is not self._consumer:
+            return
         given, partitions = partitions, self._with_retries(partitions)
         for one in partitions:
             worker = self._partition(one.topic, one.partition)
             self._workers[one.topic, one.partition] = worker
-            if self._exactly_once is not None and one.topic in self._exact_topics:
+            if self._exactly_once is not None and one.topic in self._ways.exact:
                 self._exactly_once.assigned((one.topic, one.partition))
             worker.start()
         self._restore(partitions)
@@ -432,7 +429,7 @@ class ListenerRunner:
         places = [
             (one.topic, one.partition)
             for one in partitions
-            if self._workers[one.topic, one.partition].tracker.remembers and not self._waits(one.topic)
+            if self._workers[one.topic, one.partition].tracker.remembers and not self._ways.waits(one.topic)
         ]
         try:
             for place, (offset, metadata) in read_committed(self._consumer, places).items():
@@ -445,6 +442,8 @@ class ListenerRunner:
             )
 
     def _revoked(self, consumer: Any, partitions: list[Any]) -> None:
+        if consumer is not self._consumer:
+            return
         given, partitions = partitions, self._with_retries(partitions)
         if partitions:
             self._log.info("giving back %s", _places(partitions))
@@ -456,10 +455,19 @@ class ListenerRunner:
 
     def _lost(self, consumer: Any, partitions: list[Any]) -> None:
         """Another member may have these already: nothing of them may be committed."""
+        if consumer is not self._consumer:
+            return
         given, partitions = partitions, self._with_retries(partitions)
         self._log.warning(
             "lost %s; records in hand there will be handled again by their new owner", _places(partitions)
         )
+        self._give_up(partitions)
+        self._tell(self._control.revoked_hooks, given)
+        if self._retries is not None:
+            incremental_unassign(consumer, self._settings.kafka, partitions)
+
+    def _give_up(self, partitions: list[Any]) -> None:
+        """Forgets partitions and what is in hand of them."""
         places = {(one.topic, one.partition) for one in partitions}
         gone = {place: worker for place in places if (worker := self._workers.pop(place, None)) is not None}
         for place, worker in gone.items():
@@ -469,10 +477,7 @@ class ListenerRunner:
         if self._exactly_once is not None:
             self._exactly_once.lost(gone, self._workers, self._again)
         self._commit_settled(places)
-        self._tell(self._control.revoked_hooks, given)
         self._note_unassigned()
-        if self._retries is not None:
-            incremental_unassign(consumer, self._settings.kafka, partitions)
 
     def _note_unassigned(self) -> None:
         if not self._workers:
@@ -542,10 +547,10 @@ class ListenerRunner:
         self._log.warning("last offsets of %s could not be committed: %s", _places(offsets), failure)
 
     def _committed(self, error: Any, partitions: list[Any]) -> None:
-        if self._own_commits:
-            self._commits.answered(error, [one for one in partitions if one.topic in self._own_commits])
+        if self._ways.own_commits:
+            self._commits.answered(error, [one for one in partitions if one.topic in self._ways.own_commits])
         asked_at = self.commit_asked_at
-        if not partitions or any(one.topic not in self._own_commits for one in partitions):
+        if not partitions or any(one.topic not in self._ways.own_commits for one in partitions):
             self.commit_asked_at = None
         failure = error or next((one.error for one in partitions if one.error), None)
         if self._companion is not None:

@@ -44,6 +44,7 @@ class Moving(Protocol):
     unassigned_at: float | None
 
     def positions(self) -> dict[Place, Standing]: ...
+    def doubt(self, reason: str) -> None: ...
 
 
 class Sending(Protocol):
@@ -216,7 +217,15 @@ class Watch:
         for place, one in standings.items():
             reason = self._of_partition(place, one, now)
             if reason is not None:
-                yield f"watch: {place[0]}[{place[1]}]", f"{place[0]}[{place[1]}] {reason}"
+                reason = f"{place[0]}[{place[1]}] {reason}"
+                yield f"watch: {place[0]}[{place[1]}]", reason
+                if not one.unfinished and self._is_answered(place, now):
+                    runner.doubt(reason)
+
+    def _is_answered(self, place: Place, now: float) -> bool:
+        """Whether the brokers give what is asked of a partition, just now."""
+        answer = self._ends.answer
+        return answer.silence is None and now - answer.at < self._limit and place in answer.ends
 
     def _of_group(self, silent: float) -> Iterator[tuple[str, str]]:
         """A member without partitions is well where the group has fewer partitions than members."""
