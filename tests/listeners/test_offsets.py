@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,3 +64,40 @@ def test_the_position_is_never_past_an_unfinished_record_in_any_order(offsets: l
         assert tracker.unfinished == sum(1 for one in offsets if one >= position)
     assert tracker.position == offsets[-1] + 1
     assert tracker.unfinished == 0
+
+
+class _Meanwhile(list[int]):
+    """What is finished, with more of it at each look."""
+
+    def __init__(self, later: list[int]) -> None:
+        super().__init__()
+        self._later = later
+
+    def __getitem__(self, at: Any) -> Any:
+        found = super().__getitem__(at)
+        if self._later:
+            self.append(self._later.pop(0))
+        return found
+
+
+def test_what_others_finish_while_somebody_looks_is_counted_at_the_next_look() -> None:
+    tracker = OffsetTracker()
+    tracker._done = _Meanwhile([5, 7])
+    tracker.finished = tracker._done.append
+    tracker.received(list(range(9)))
+    for offset in range(5):
+        tracker.finished(offset)
+    assert [tracker.position for _ in range(3)] == [5, 6, 6]
+    assert (tracker.beyond, tracker.unfinished) == (1, 3)
+    tracker.finished(6)
+    assert (tracker.position, tracker.next_offset, tracker.beyond) == (8, 8, 0)
+
+
+def test_records_that_come_and_go_for_long_leave_nothing_behind() -> None:
+    tracker = OffsetTracker()
+    for first in range(0, 30_000, 30):
+        tracker.received(list(range(first, first + 30)))
+        for offset in (*range(first - 15, first), *range(first, first + 15)):
+            if offset >= 0:
+                tracker.finished(offset)
+        assert (tracker.position, tracker.unfinished) == (first + 15, 15)

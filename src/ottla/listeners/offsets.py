@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from ottla.listeners import gaps
 from ottla.listeners.parked import ParkedKeys
+
+KEPT = 1000
+"""Offsets behind the position that are kept until they are removed together."""
 
 
 class Progress(NamedTuple):
@@ -38,6 +40,7 @@ class OffsetTracker:
         "_committed",
         "_done",
         "_finished",
+        "_first",
         "_lock",
         "_pending",
         "_position",
@@ -52,8 +55,9 @@ class OffsetTracker:
 
     def __init__(self, *, remember: bool = False) -> None:
         self._lock = threading.Lock()
-        self._pending: deque[int] = deque()
-        self._done: deque[int] = deque()  # finished, and not yet looked at
+        self._pending: list[int] = []  # from `_first` on; what is before it is behind the position
+        self._first = 0
+        self._done: list[int] = []  # finished, and not yet looked at
         self.finished: Callable[[int], None] = self._done.append
         self._finished: set[int] = set()
         self._position: int | None = None
@@ -94,14 +98,17 @@ class OffsetTracker:
 
     def _settle(self) -> None:
         """Looks at what was finished since the last look. Under the lock."""
-        done, pending, finished = self._done, self._pending, self._finished
-        while done:
-            offset = done.popleft()
-            if not finished and pending and pending[0] == offset:  # nearly always, where one follows the other
-                pending.popleft()
-                self._position = offset + 1
+        count = len(self._done)
+        if count:
+            done = self._done[:count]
+            del self._done[:count]  # What others have added meanwhile stays.
+            behind = self._first + count
+            if not self._finished and self._pending[self._first : behind] == done:
+                # Nearly always, where one follows the other: nothing is looked at one by one.
+                self._first = behind
+                self._position = done[-1] + 1
             else:
-                finished.add(offset)
+                self._finished.update(done)
         self._move()
 
     def is_finished(self, offset: int) -> bool:
@@ -112,17 +119,24 @@ class OffsetTracker:
 
     def _move(self) -> None:
         pending, finished = self._pending, self._finished
-        while pending and pending[0] in finished:
-            done = pending.popleft()
-            finished.remove(done)
-            self._position = done + 1
+        if finished:
+            first, end = self._first, len(pending)
+            while first < end and pending[first] in finished:
+                finished.remove(pending[first])
+                first += 1
+            if first > self._first:
+                self._first = first
+                self._position = pending[first - 1] + 1
+        if self._first >= KEPT or self._first == len(pending):
+            del pending[: self._first]
+            self._first = 0
 
     @property
     def unfinished(self) -> int:
         """Records received and not yet behind the position."""
         with self._lock:
             self._settle()
-            return len(self._pending)
+            return len(self._pending) - self._first
 
     @property
     def in_hand(self) -> int:
@@ -148,7 +162,7 @@ class OffsetTracker:
         """The first offset that is not finished; None before the first record."""
         with self._lock:
             self._settle()
-            return self._pending[0] if self._pending else self._position
+            return self._pending[self._first] if self._first < len(self._pending) else self._position
 
     @property
     def progress(self) -> Progress | None:
@@ -180,8 +194,8 @@ class OffsetTracker:
             return None
         if self._position is not None:
             first = self._position
-        elif self._pending:
-            first = self._pending[0]
+        elif self._first < len(self._pending):
+            first = self._pending[self._first]
         else:
             return None
         return Progress(first, gaps.encode(first, beyond))

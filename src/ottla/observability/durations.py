@@ -37,8 +37,11 @@ class Durations(Collector):
         counts, total = self._series[labels]
         buckets = self._buckets
         with self._lock:
-            for one in seconds:
-                counts[bisect_left(buckets, one)] += 1
+            if max(seconds, default=0.0) <= buckets[0]:  # nearly always, where handlers only compute
+                counts[0] += len(seconds)
+            else:
+                for one in seconds:
+                    counts[bisect_left(buckets, one)] += 1
             total[0] += sum(seconds)
 
     def collect(self) -> Iterable[Metric]:
