@@ -232,6 +232,7 @@ int write_uuid(Writer *w, PyObject *value);
 
 /* decimals.c */
 int decimals_init(void);
+void decimals_clear(void);
 PyObject *decimal_value(const uint8_t *s, Py_ssize_t n, const Node *node);
 int write_decimal(Writer *w, const Node *node, PyObject *value);
 

@@ -20,6 +20,44 @@ decimals_init(void)
 
 #define SCALE_MAX 60
 
+/* Amounts come again and again, and no value takes as long to make as a Decimal: those made last are kept. */
+#define KEPT 1024 /* a power of two */
+static struct {
+    uint64_t number;
+    int scale;
+    PyObject *value;
+} kept[KEPT];
+
+static PyObject *
+decimal_from_number(uint128 number, int negative, int scale);
+
+/* The Decimal of a number of at most eight bytes in two's complement. */
+static PyObject *
+kept_decimal(uint64_t number, int negative, int scale)
+{
+    size_t place = (size_t)(number * 0x9e3779b97f4a7c15ULL >> 54) & (KEPT - 1);
+    if (kept[place].value != NULL && kept[place].number == number && kept[place].scale == scale) {
+        return Py_NewRef(kept[place].value);
+    }
+    PyObject *value = decimal_from_number(negative ? -(uint128)(int64_t)number : number, negative, scale);
+    if (value != NULL) {
+        PyObject *before = kept[place].value;
+        kept[place].number = number;
+        kept[place].scale = scale;
+        kept[place].value = Py_NewRef(value);
+        Py_XDECREF(before);
+    }
+    return value;
+}
+
+void
+decimals_clear(void)
+{
+    for (int i = 0; i < KEPT; i++) {
+        Py_CLEAR(kept[i].value);
+    }
+}
+
 PyObject *
 decimal_value(const uint8_t *s, Py_ssize_t n, const Node *node)
 {
@@ -40,12 +78,18 @@ decimal_value(const uint8_t *s, Py_ssize_t n, const Node *node)
         number = number << 8 | s[i];
     }
     int negative = s[0] >> 7;
-    if (negative) {
-        number = -number;
+    if (n <= 8) {
+        return kept_decimal((uint64_t)number, negative, node->scale);
     }
+    return decimal_from_number(negative ? -number : number, negative, node->scale);
+}
+
+/* The Decimal of a magnitude and its sign. */
+static PyObject *
+decimal_from_number(uint128 number, int negative, int scale)
+{
     /* From the end: digits behind the point, the point, at least one digit in front of it, the sign. */
     uint8_t text[SCALE_MAX + 48], *end = text + sizeof(text), *p = end;
-    int scale = node->scale;
     uint64_t small = (uint64_t)number;
     int digits = 0;
     while (digits <= scale || number != 0) {
@@ -176,6 +220,11 @@ write_decimal(Writer *w, const Node *node, PyObject *value)
 }
 
 #else /* a compiler without numbers of 128 bits */
+
+void
+decimals_clear(void)
+{
+}
 
 PyObject *
 decimal_value(const uint8_t *s, Py_ssize_t n, const Node *node)

@@ -41,6 +41,7 @@ free_module(void *module)
 {
     (void)module;
     text_clear();
+    decimals_clear();
 }
 
 static PyModuleDef_Slot slots[] = {

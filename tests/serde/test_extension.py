@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import json
 import resource
 from collections.abc import Callable
 from typing import Any
@@ -210,6 +211,24 @@ def test_any_class_is_written_and_read_alike_by_both(value: Any) -> None:
     assert same(fast(data, 0), slow(data, 0))
     for end in range(0, len(data), max(1, len(data) // 8)):
         assert outcome(lambda: fast(data[:end], 0)) == outcome(lambda: slow(data[:end], 0))  # noqa: B023 - called at once
+
+
+def test_amounts_are_what_they_were_when_they_come_again_whatever_came_between() -> None:
+    def reader(scale: int) -> list[Any]:
+        text = json.dumps({"type": "bytes", "logicalType": "decimal", "precision": 30, "scale": scale})
+        return both(lambda: generic_decoder('{"type":"record","name":"R","fields":[{"name":"n","type":' + text + "}]}"))
+
+    numbers = [n + sign * 2**bits for bits in range(72) for sign in (1, -1) for n in range(-2, 3)]
+    numbers += range(-3000, 3000)  # more than are kept
+    data = [n.to_bytes(size, "big", signed=True) for n in numbers for size in (2, 8, 10) if fits(n, size)]
+    readers = [reader(scale) for scale in (0, 2, 7)]
+    for payload in [bytes([len(one) * 2]) + one for one in data] * 2:
+        for fast, slow in readers:
+            assert str(fast(payload, 0)["n"]) == str(slow(payload, 0)["n"])
+
+
+def fits(number: int, size: int) -> bool:
+    return -(1 << 8 * size - 1) <= number < 1 << 8 * size - 1
 
 
 @pytest.mark.parametrize("cls", [Checked, Doubling, OwnInit, Validated, Frozen, Model, Posted, Counted])
