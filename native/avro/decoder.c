@@ -106,6 +106,41 @@ decoder_many(Decoder *self, PyObject *args)
     return values;
 }
 
+/* Those from the first on whose first bytes, in front of the position, are the first one's. */
+static PyObject *
+decoder_leading(Decoder *self, PyObject *args)
+{
+    PyObject *payloads;
+    Py_ssize_t position;
+    if (!PyArg_ParseTuple(args, "O!n:leading", &PyList_Type, &payloads, &position)) {
+        return NULL;
+    }
+    PyObject *values = PyList_New(0), *first = NULL;
+    for (Py_ssize_t i = 0; values && i < PyList_GET_SIZE(payloads); i++) {
+        PyObject *payload = Py_NewRef(PyList_GET_ITEM(payloads, i));
+        if (i == 0) {
+            first = Py_NewRef(payload);
+        }
+        else if (!PyBytes_CheckExact(payload) || !PyBytes_CheckExact(first) || position < 0 ||
+                 PyBytes_GET_SIZE(payload) < position || PyBytes_GET_SIZE(first) < position ||
+                 memcmp(PyBytes_AS_STRING(payload), PyBytes_AS_STRING(first), (size_t)position) != 0) {
+            Py_DECREF(payload);
+            break;
+        }
+        PyObject *value = decode_bytes(self, payload, position);
+        Py_DECREF(payload);
+        if (value == NULL) {
+            note_index(i);
+        }
+        if (value == NULL || PyList_Append(values, value) < 0) {
+            Py_CLEAR(values);
+        }
+        Py_XDECREF(value);
+    }
+    Py_XDECREF(first);
+    return values;
+}
+
 static PyObject *
 decoder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -153,6 +188,9 @@ decoder_dealloc(Decoder *self)
 static PyMethodDef decoder_methods[] = {
     {"many", (PyCFunction)decoder_many, METH_VARARGS,
      "many(payloads, position=0): the objects in many payloads, in their order."},
+    {"leading", (PyCFunction)decoder_leading, METH_VARARGS,
+     "leading(payloads, position): the objects in those from the first on that begin with the same bytes as the first, "
+     "as many as the position says."},
     {NULL, NULL, 0, NULL},
 };
 

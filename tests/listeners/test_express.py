@@ -264,7 +264,7 @@ def test_whatever_else_decoding_raises_is_left_to_the_long_way(monkeypatch: pyte
     def fail(*_: Any) -> Any:
         raise RuntimeError("nobody thought of this")
 
-    monkeypatch.setattr(Dispatcher, "decode_run", fail)
+    monkeypatch.setattr(Dispatcher, "decode_leading", fail)
     assert line.board(Ordered(1)) is None
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ottla.errors import DecodeError, EncodeError
 from ottla.events.derivation import record_shape
 from ottla.events.schema import schema_text
-from ottla.serde.avro import ColumnReader, decode_many, decoder, encode_many, encoder, generic_decoder
+from ottla.serde.avro import ColumnReader, decode_leading, decode_many, decoder, encode_many, encoder, generic_decoder
 from tests.serde import oracle
 from tests.serde.samples import WIDE, Carrier, Color, OrderCreated, OrderItem, Wide
 from tests.serde.strategies import objects
@@ -56,6 +56,20 @@ def test_many_events_are_written_and_read_at_once() -> None:
     assert decode_many(decoder(SCHEMA, OrderCreated), payloads, 5) == ORDERS
     assert decode_many(generic_decoder(SCHEMA), payloads, 5)[7]["order_id"] == "o-7"
     assert decode_many(decoder(SCHEMA, OrderCreated), []) == []
+
+
+@pytest.mark.parametrize("end", [None, b"", b"1234", b"12346", b"12346abcdefg"], ids=repr)
+def test_those_from_the_first_on_that_begin_alike_are_read(end: bytes | None) -> None:
+    payloads: list[Any] = encode_many(encoder(OrderCreated), ORDERS, b"12345")
+    read = decoder(SCHEMA, OrderCreated)
+    assert decode_leading(read, payloads, 5) == ORDERS
+    assert decode_leading(read, payloads[:1], 5) == ORDERS[:1]
+    payloads[9] = end
+    assert decode_leading(read, payloads, 5) == ORDERS[:9]
+    payloads[3] = payloads[3][:-3]
+    with pytest.raises(DecodeError) as caught:
+        decode_leading(read, payloads, 5)
+    assert caught.value.index == 3
 
 
 def test_the_payload_that_is_damaged_is_named() -> None:

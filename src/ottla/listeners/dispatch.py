@@ -50,9 +50,10 @@ class Dispatcher:
         one type."""
         return self._quick.get((topic, value[:5]))
 
-    def decode_run(self, values: list[bytes], cls: type) -> list[Any]:
-        """The events in values of one schema, for which `quick` gave the class. Raises as `Deserializer.decode_run`."""
-        return self._deserializer.decode_run(values, cls)
+    def decode_leading(self, values: list[bytes | None], cls: type) -> list[Any]:
+        """The events in those values, from the first on, that share its schema, for which `quick` gave the class.
+        Raises as `Deserializer.decode_many`."""
+        return self._deserializer.decode_leading(values, cls)
 
     def route(self, message: Message) -> tuple[Listener, Any] | None:
         """The listener and its event; None for a record to pass over (a known type nobody wants, or a tombstone).

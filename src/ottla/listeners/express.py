@@ -100,15 +100,10 @@ class Express:
         if route is None:
             return None
         listener, cls = route
-        prefix, run = first[:5], [first]
-        for value in values[1:]:
-            if value is None or value[:5] != prefix:
-                break
-            run.append(value)
         try:
-            return listener, self._dispatcher.decode_run(run, cls)
+            return listener, self._dispatcher.decode_leading(values, cls)
         except DecodeError as error:
-            return (listener, self._dispatcher.decode_run(run[: error.index], cls)) if error.index else None
+            return (listener, self._dispatcher.decode_leading(values[: error.index], cls)) if error.index else None
         except Exception:
             return None  # A class's own code, an upcaster: on the long way it is told whose record it was.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from ottla.errors import DecodeError, RegistryRejected
 from ottla.serde import wire
-from ottla.serde.avro import ColumnReader, decode_many, record_batch
+from ottla.serde.avro import ColumnReader, decode_leading, decode_many, record_batch
 from ottla.serde.formats import Decoder, format_of_kind
 from ottla.serde.registry import Registered, SchemaRegistry
 
@@ -142,6 +142,18 @@ class Deserializer:
             return decode_many(decode, values, 5)
         except DecodeError as error:
             _raise(error, wire.schema_id(values[0]))
+
+    def decode_leading(self, values: list[bytes | None], cls: type) -> list[Any]:
+        """As `decode_many`, for those from the first on that share its schema; the first is not None."""
+        first: Any = values[0]
+        try:
+            decode = self._decoders[cls][first[:5]]
+        except KeyError:
+            decode = self._decoder(first, cls)
+        try:
+            return decode_leading(decode, values, 5)
+        except DecodeError as error:
+            _raise(error, wire.schema_id(first))
 
     def columns(self, values: Sequence[bytes], fields: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
         """Some fields of many values as NumPy arrays by their names, as `ottla.serde.avro.ColumnReader` has them: no

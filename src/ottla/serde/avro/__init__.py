@@ -29,6 +29,7 @@ __all__ = [
     "Decoder",
     "Encoder",
     "active_codec",
+    "decode_leading",
     "decode_many",
     "decoder",
     "encode_many",
@@ -103,6 +104,26 @@ def decode_many(decode: Decoder, payloads: Sequence[bytes], position: int = 0) -
         error.index = len(read)
         raise
     return read
+
+
+def decode_leading(decode: Decoder, payloads: list[Any], position: int) -> list[Any]:
+    """The objects in those payloads, from the first on, that begin with the same bytes as the first: with the same
+    schema id in Confluent's wire form.
+
+    Args:
+        decode: From `decoder` or `generic_decoder`, for what the first one was written with.
+        payloads: What was written, or None; the first one is bytes.
+        position: Where in each of them the payload begins.
+
+    Raises:
+        DecodeError: A payload is damaged; `index` says which one.
+    """
+    leading = getattr(decode, "leading", None)
+    if leading is not None:
+        return leading(payloads, position)  # type: ignore[no-any-return]  # of the extension
+    prefix = payloads[0][:position]
+    count = next((i for i, one in enumerate(payloads) if one is None or one[:position] != prefix), len(payloads))
+    return decode_many(decode, payloads[:count], position)
 
 
 def encode_many(encode: Encoder, objects: Sequence[Any], prefix: bytes = b"") -> list[bytes]:
