@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from shop.demo.read_model import OrderLine
 from shop.demo.summary import EARLIER_RUN
 from shop.demo.watch import ServiceSample, Snapshot
 
+_NUMBER = re.compile(r"\d+")
 _STATE_STYLE = {"ready": "green", "starting": "yellow", "unhealthy": "bold red", "ended": "bold red"}
 _STATUS_STYLE = {"shipped": "green", "cancelled": "yellow", "declined": "red", "out_of_stock": "magenta"}
 _PLAIN_EVERY_S = 2.0
@@ -88,8 +90,9 @@ class PlainView:
             self.say(f"{progress.elapsed_s:.1f} s: {progress.phase}")
         for sample in progress.snapshot.services:
             state = describe_state(sample)
-            if self._states.get(sample.name) != state:
-                self._states[sample.name] = state
+            # "... for 8 s" a second later is no news.
+            if self._states.get(sample.name) != (news := _NUMBER.sub("", state)):
+                self._states[sample.name] = news
                 self.say(f"{sample.name}: {state}")
         line = totals_line(progress)
         if progress.invoices_read and line != self._line and time.monotonic() - self._shown_at >= _PLAIN_EVERY_S:

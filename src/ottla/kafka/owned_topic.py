@@ -16,6 +16,7 @@ import msgspec
 
 from ottla.errors import BrokerUnavailable
 from ottla.kafka.consumer import group_consumer
+from ottla.kafka.lifeline import Lifeline
 from ottla.kafka.record import Record
 from ottla.kafka.transactions import TransactionalProducer
 from ottla.settings import KafkaSettings, ListenerSettings
@@ -47,13 +48,14 @@ class OwnedTopic:
         self._reached: dict[int, int] = {}
         # Nothing is ever committed: whoever is assigned a partition begins at its beginning.
         properties = {**settings.properties, "enable.partition.eof": True, "auto.offset.reset": "earliest"}
+        self._lifeline = Lifeline(settings)
         self._consumer: Any = group_consumer(
             msgspec.structs.replace(settings, properties=properties),
             listener,
             group=group,
             client_id=group,
             on_commit=lambda _error, _partitions: None,
-            on_error=lambda _error: None,
+            on_error=self._lifeline.told,
         )
         self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._lost, on_lost=self._lost)
 
@@ -78,7 +80,12 @@ class OwnedTopic:
         return self._reached.get(partition, -1) >= end
 
     def poll(self, timeout_s: float) -> list[Record]:
-        """What was committed, of the partitions it has; waits up to `timeout_s` for the first record."""
+        """What was committed, of the partitions it has; waits up to `timeout_s` for the first record.
+
+        Raises:
+            BrokerUnavailable: Only another view would find a broker.
+        """
+        self._lifeline.check(self._consumer)
         first = self._consumer.poll(timeout_s)
         if first is None:
             return []

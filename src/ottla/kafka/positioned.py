@@ -11,6 +11,7 @@ import msgspec
 
 from ottla.errors import KafkaError
 from ottla.kafka.consumer import group_consumer, incremental_assign
+from ottla.kafka.lifeline import Lifeline
 from ottla.kafka.record import Record
 from ottla.settings import KafkaSettings, ListenerSettings
 
@@ -58,13 +59,14 @@ class PositionedReader:
         self._tell_at = 0.0
         # An offset that is gone is told, and not passed over: what was there is missing in the database.
         properties = {**settings.properties, "auto.offset.reset": "error"}
+        self._lifeline = Lifeline(settings, on_error)
         self._consumer: Any = group_consumer(
             msgspec.structs.replace(settings, properties=properties),
             listener,
             group=group,
             client_id=group,
             on_commit=lambda _error, _partitions: None,
-            on_error=on_error,
+            on_error=self._lifeline.told,
         )
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._lost, on_lost=self._lost)
 
@@ -73,7 +75,9 @@ class PositionedReader:
 
         Raises:
             KafkaError: A partition cannot be read, or the record to go on from is gone.
+            BrokerUnavailable: Only another reader would find a broker.
         """
+        self._lifeline.check(self._consumer)
         first = self._consumer.poll(timeout_s)
         self._raise_failure()
         found: dict[Place, list[Record]] = {}

@@ -10,6 +10,7 @@ import confluent_kafka
 
 from ottla.errors import BrokerUnavailable, KafkaError
 from ottla.kafka.config import open_client
+from ottla.kafka.lifeline import Lifeline
 from ottla.kafka.record import Record
 from ottla.settings import KafkaSettings
 
@@ -36,6 +37,7 @@ class TopicReader:
     ) -> None:
         self.topic = topic
         self._timeout_s = timeout_s
+        self._lifeline = Lifeline(settings)
         self._consumer = open_client(
             confluent_kafka.Consumer,
             settings,
@@ -47,6 +49,7 @@ class TopicReader:
             enable_partition_eof=True,
             fetch_queue_backoff_ms=5,
             fetch_wait_max_ms=100,
+            error_cb=self._lifeline.told,
         )
         try:
             found = self._consumer.list_topics(topic, timeout=timeout_s).topics[topic]
@@ -129,7 +132,12 @@ class TopicReader:
                     del left[partition]
 
     def follow(self, timeout_s: float) -> Iterator[Record]:
-        """Yields the records that arrive within `timeout_s`, then returns; call it again to go on."""
+        """Yields the records that arrive within `timeout_s`, then returns; call it again to go on.
+
+        Raises:
+            BrokerUnavailable: Only another reader would find a broker.
+        """
+        self._lifeline.check(self._consumer)
         deadline = time.monotonic() + timeout_s
         while (left := deadline - time.monotonic()) > 0:
             message = self._consumer.poll(left)

@@ -29,7 +29,6 @@ __all__ = [
     "looking_consumer",
     "member_consumer",
     "restoring_consumer",
-    "topic_is_known",
 ]
 
 LOOK_S = 2.0
@@ -119,11 +118,3 @@ def fetch_also(consumer: Consumer, partitions: list[TopicPartition], known: set[
             known.add(topic)
     if partitions:
         consumer.incremental_assign(partitions)
-
-
-def topic_is_known(consumer: Consumer, topic: str, timeout_s: float) -> bool:
-    """Whether a broker answers, and knows a topic."""
-    try:
-        return consumer.list_topics(topic, timeout=timeout_s).topics[topic].error is None
-    except confluent_kafka.KafkaException:
-        return False

@@ -24,6 +24,7 @@ from ottla.settings import Settings, load_settings
 from ottla.streams.errors_policy import ErrorHandlers
 from ottla.streams.runtime.instance import Instance
 from ottla.streams.runtime.internal_topics import prepare
+from ottla.streams.runtime.plan import Plan
 from ottla.streams.runtime.progress import ProgressDisplay
 from ottla.streams.runtime.queries import Queries
 from ottla.streams.runtime.query_pages import query_routes
@@ -187,6 +188,14 @@ class StreamsApp:
                 # A topic that is just being created elsewhere, a coordinator that is just being elected.
                 self.health.raise_condition("start", str(error))
             await asyncio.sleep(WAIT_S)
+        while True:
+            instance = await self._begin(plan)
+            while not instance.lost:  # noqa: ASYNC110  other threads say so
+                await asyncio.sleep(WAIT_S)
+            await self._end(instance)
+
+    async def _begin(self, plan: Plan) -> Instance:
+        settings = self.settings
         address = settings.streams.advertised or self.address
         instance = await asyncio.to_thread(
             Instance,
@@ -202,6 +211,20 @@ class StreamsApp:
         await asyncio.to_thread(instance.start)
         self.health.clear_condition("start")
         ProgressDisplay(instance).start()
+        return instance
+
+    async def _end(self, instance: Instance) -> None:
+        """Makes room for another instance. What it had not committed comes again; its stores stay on disk."""
+        self._log.warning("%s: a new instance takes its place", instance.died)
+        self.health.raise_condition("start", "beginning anew with new clients")
+        stopping = asyncio.ensure_future(asyncio.to_thread(instance.stop, self.settings.streams.drain_timeout_s))
+        try:
+            await asyncio.shield(stopping)
+        finally:
+            await asyncio.wait([stopping])
+            self._instance = None
+            for told in ("streams", "broker", "transaction", "restoring"):
+                self.health.clear_condition(told)
 
     async def _close(self) -> None:
         instance, self._instance = self._instance, None

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ottla.errors import OttlaError
 from ottla.kafka.admin import Admin
+from ottla.kafka.reach import Reach
 from ottla.kafka.stream_clients import fetching_consumer, looking_consumer, member_consumer, restoring_consumer
 from ottla.kafka.stream_producer import AtLeastOnceProducer, ExactlyOnceProducer, StreamProducer
 from ottla.settings import Settings
@@ -109,6 +111,9 @@ class Instance:
             self._log.debug("client: %s", error)
 
         self._broker_away = False
+        self.lost = False
+        """Whether it has ended because a client of it will never reach a broker again: a new instance would."""
+        self._reaches: dict[str, Reach] = {}
         self._observer = observer
         self.restorer = Restorer(
             lambda: restoring_consumer(
@@ -267,14 +272,23 @@ class Instance:
         if records:
             self._log.info("task %s: restored %d records in %.2f s", task, records, seconds)
 
+    def _look_for_broker(self) -> None:
+        """The client library tells when the last one goes, not when one comes back."""
+        clients = self.thread.clients()
+        for doing, client in clients.items():
+            if self._reaches.setdefault(doing, Reach(self._settings.kafka)).is_lost(client):
+                self.lost = True
+                raise OttlaError(f"the client that {doing} has lost the brokers, which answer others")
+        if all(self._reaches[doing].has_brokers for doing in clients):
+            self._broker_away = False
+            self._observer.clear_condition("broker")
+
     def _tend(self) -> None:
         """On the stream thread, between batches."""
         now = time.monotonic()
         if self._broker_away and now >= self._next_look:
             self._next_look = now + LOOK_S
-            if self.thread.broker_answers():
-                self._broker_away = False
-                self._observer.clear_condition("broker")
+            self._look_for_broker()
         if now >= self._next_clean:
             self._next_clean = now + CLEAN_S
             for task in self.directory.clean(self._settings.streams.cleanup_delay_s):

@@ -48,7 +48,7 @@ class Membership:
         on_revoked: Callable[[Tokens], None],
         on_lost: Callable[[Tokens], None],
     ) -> None:
-        self._consumer: Any = consumer
+        self.consumer: Any = consumer
         self._topic = topic
         self._on_assigned, self._on_revoked, self._on_lost = on_assigned, on_revoked, on_lost
         self._log = logging.getLogger("ottla.streams")
@@ -58,7 +58,7 @@ class Membership:
 
     def join(self) -> None:
         """Asks for tokens. They come inside `poll`."""
-        self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        self.consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def poll(self) -> None:
         """Serves the group; waits for nothing.
@@ -66,7 +66,7 @@ class Membership:
         Raises:
             KafkaError: The consumer cannot go on.
         """
-        message = self._consumer.poll(0)
+        message = self.consumer.poll(0)
         if message is not None and (error := message.error()) is not None:
             if error.fatal() or error.name() in ("_FATAL", "FENCED_INSTANCE_ID"):
                 raise KafkaError(f"the membership in the group has ended: {error.str()}")
@@ -74,7 +74,7 @@ class Membership:
 
     def metadata(self) -> Any:
         """Who this member is to the group, for `send_offsets`."""
-        return self._consumer.consumer_group_metadata()
+        return self.consumer.consumer_group_metadata()
 
     def commit(self, offsets: list[Any]) -> None:
         """Commits offsets without a transaction, and waits.
@@ -84,7 +84,7 @@ class Membership:
             KafkaError: The group refuses: this member has been replaced.
         """
         try:
-            answers = self._consumer.commit(offsets=offsets, asynchronous=False)
+            answers = self.consumer.commit(offsets=offsets, asynchronous=False)
         except Exception as error:
             cause = error.args[0] if error.args else None
             if getattr(cause, "retriable", lambda: False)():
@@ -100,13 +100,13 @@ class Membership:
         A static member that only closes its consumer would stay in the group until then, so it unsubscribes first.
         """
         try:
-            self._consumer.unsubscribe()
+            self.consumer.unsubscribe()
             deadline = time.monotonic() + LEAVE_S
             while self.held and time.monotonic() < deadline:
-                self._consumer.poll(0.05)
+                self.consumer.poll(0.05)
         finally:
             # A fenced one refuses to unsubscribe. Left open it goes on with its heartbeats, and keeps its tasks.
-            self._consumer.close()
+            self.consumer.close()
 
     # ------------------------------------------------------------------ callbacks, inside poll() and close()
 

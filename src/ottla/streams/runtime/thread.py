@@ -33,7 +33,6 @@ from ottla.kafka.stream_clients import (
     Consumer,
     TopicPartition,
     fetch_also,
-    topic_is_known,
 )
 from ottla.settings import StreamsSettings
 from ottla.streams.runtime.active_task import ActiveTask, MakeTask, State
@@ -46,7 +45,6 @@ from ottla.streams.runtime.stores import TaskStores
 POLL_S = 0.1
 FAILURE_WAIT_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 SETTLED_S = 5.0
-LOOK_TIMEOUT_S = 0.5
 REFRESH_S = 6 * 3600.0
 """The group forgets the offsets of topics nobody subscribes to a week after they were committed
 (`offsets.retention.minutes`); and these nobody does."""
@@ -148,10 +146,11 @@ class StreamThread:
         """Whether it has been asked to end, or has ended by itself."""
         return self._stop.is_set() or not self._thread.is_alive()
 
-    def broker_answers(self) -> bool:
-        """Whether there is a broker: the client library tells when the last one goes, not when one comes back. To be
-        called by `tend` only."""
-        return self._fetcher is not None and topic_is_known(self._fetcher, self._plan.tokens_topic, LOOK_TIMEOUT_S)
+    def clients(self) -> dict[str, Any]:
+        """The clients without which nothing goes on, by what they do. To be used by `tend` only."""
+        if self._fetcher is None or self._member is None:
+            return {}
+        return {"fetches": self._fetcher, "is the member of the group": self._member.consumer}
 
     # ------------------------------------------------------------------ the thread
 
