@@ -55,6 +55,9 @@ async def lose(app: App, faults: Faults) -> None:
 async def test_a_listener_goes_on(world: World, faults: Faults, settings: Settings, publisher: App, ack: Any) -> None:
     app = App(world.group, settings=settings)
     seen: list[str] = []
+    told: list[Any] = []
+    app.on_assigned(lambda places: told.append(("assigned", places)))
+    app.on_revoked(lambda places: told.append(("revoked", places)))
 
     @app.listen(world.Ordered, ack=ack)
     async def note(order: Any) -> Any:
@@ -70,6 +73,8 @@ async def test_a_listener_goes_on(world: World, faults: Faults, settings: Settin
         await eventually(lambda: seen == ["before", "after"], within_s=WITHIN_S)
         await eventually(lambda: world.committed(world.orders) == 2)
         await eventually(lambda: app.health.wrong() == [])
+        here = [(world.orders, 0)]
+        assert told == [("assigned", here), ("revoked", here), ("assigned", here)]
     assert [record.key for record in world.records(world.stock)] == [b"before", b"after"]
 
 

@@ -204,7 +204,7 @@ class Producer:
     @property
     def waiting(self) -> int:
         """Records handed over and not acknowledged yet."""
-        return len(self._producer) + len(self._purged)
+        return len(self._producer) + len(self._purged) + sum(len(client) for client, _ in self._given_up)
 
     def flush(self, timeout_s: float) -> int:
         """Waits until everything handed over is acknowledged. Returns how many records are still waiting."""

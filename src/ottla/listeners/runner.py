@@ -35,6 +35,7 @@ from ottla.listeners.agreement import RetryPlan
 from ottla.listeners.care import Care
 from ottla.listeners.control import Control, PartitionsHook, Target
 from ottla.listeners.declaration import Listener
+from ottla.listeners.draining import drain
 from ottla.listeners.exactly_once import ExactlyOnce, feed, read_committed
 from ottla.listeners.flow import Sizes, by_place, steer
 from ottla.listeners.hooks import Companion, Conditions, Observer
@@ -375,10 +376,16 @@ class ListenerRunner:
             self._replace_client(reason, for_doubt=True)
 
     def _replace_client(self, reason: str, *, for_doubt: bool) -> None:
-        """What is in hand counts as lost: it is handled again."""
+        """As if all partitions were given back; but where the client has lost the brokers, what is in hand is handled
+        again: it cannot be committed."""
         self._log.warning("%s: a new client takes its place", reason)
-        old = self._consumer
-        self._give_up([TopicPartition(*place) for place in self._workers])
+        old, places = self._consumer, [TopicPartition(*place) for place in self._workers]
+        if for_doubt:
+            self._release(list(self._workers))
+        else:
+            drain(self._workers.values(), self._limits.drain_timeout_s, self._log)
+            self._give_up(places)
+        self._tell(self._control.revoked_hooks, [one for one in places if self._ways.home(one.topic) == one.topic])
         self._open()
         self.commit_asked_at = None
         self._commits.unanswered("the client was replaced")
@@ -492,18 +499,7 @@ class ListenerRunner:
         workers = [(place, worker) for place in places if (worker := self._workers.get(place)) is not None]
         if not workers:
             return
-        deadline = time.monotonic() + self._limits.drain_timeout_s
-        for _, worker in workers:
-            worker.stop()
-        late = [worker for _, worker in workers if not worker.wait_stopped(max(0.0, deadline - time.monotonic()))]
-        if late:
-            self._log.warning(
-                "records still in hand after %.1f s (listener.drain_timeout_s) will be delivered again: %s",
-                self._limits.drain_timeout_s,
-                _places(late),
-            )
-            for worker in late:
-                worker.cancel()
+        deadline = drain((worker for _, worker in workers), self._limits.drain_timeout_s, self._log)
         if not self._broker_away:
             # The outputs of finished handlers may be on their way still.
             self._producer.flush(max(0.0, deadline - time.monotonic()))
