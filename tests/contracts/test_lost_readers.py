@@ -12,7 +12,9 @@ import pytest
 from ottla.errors import BrokerUnavailable
 from ottla.kafka.owned_topic import OwnedTopic
 from ottla.kafka.positioned import PositionedReader
+from ottla.kafka.producer import Producer
 from ottla.kafka.reader import TopicReader
+from ottla.kafka.tail import Tail
 from ottla.settings import KafkaSettings, ListenerSettings
 from ottla.testing import Broker
 from tests.contracts.test_lost_clients import FORGETFUL, WITHIN_S
@@ -61,3 +63,28 @@ def test_a_reader_says_that_it_has_lost_the_brokers(
             poll_until(lambda: False)
     finally:
         reader.close()
+
+
+def test_a_tail_goes_on_behind_what_it_has_read(broker: Broker, topic: str, settings: KafkaSettings) -> None:
+    producer = Producer(KafkaSettings(bootstrap_servers=broker.bootstrap_servers))
+    producer.send(topic, b"before it begins")
+    producer.flush(WITHIN_S)
+    tail = Tail(settings, topic, 0)
+    deadline = time.monotonic() + WITHIN_S
+
+    def following() -> bytes | None:
+        while (record := tail.poll(0.1)) is None:
+            assert time.monotonic() < deadline
+        return record.value
+
+    try:
+        producer.send(topic, b"before")
+        assert following() == b"before"
+        with broker.faults.forget_brokers() as forgotten:
+            while forgotten.hits < 3:
+                assert tail.poll(0.1) is None
+        producer.send(topic, b"after")
+        assert following() == b"after"
+    finally:
+        tail.close()
+        producer.close()
