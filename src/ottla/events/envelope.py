@@ -100,14 +100,15 @@ class EnvelopeWriter:
         self, event_id: str, correlation_id: str, causation_id: str | None, time: bytes | None = None
     ) -> list[tuple[str, bytes | None]]:
         """As `envelope_headers` gives them for an event that is published now, or at `time`, as `time_now` gives it."""
+        identity = event_id.encode()
         headers: list[tuple[str, bytes | None]] = [
             _SPEC_VERSION,
-            ("ce_id", event_id.encode()),
+            ("ce_id", identity),
             self._type,
             self._source,
             ("ce_time", time or time_now()),
             self._content_type,
-            ("ce_correlationid", correlation_id.encode()),
+            ("ce_correlationid", identity if correlation_id is event_id else correlation_id.encode()),
         ]
         if causation_id is not None:
             headers.append(("ce_causationid", causation_id.encode()))

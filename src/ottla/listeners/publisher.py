@@ -80,55 +80,44 @@ class Publisher:
         makers: list[Maker] = []
         keys: list[bytes | None] = []
         values: list[bytes] = []
+        maker: Maker | None = None
+        kind: type | None = None
         for number, event in enumerate(events, 1):
-            known = self._outputs.knows(event)
-            maker = self._outputs.maker(event) if known else await asyncio.to_thread(self._outputs.maker, event)
+            if maker is None or type(event) is not kind:
+                known = self._outputs.knows(event)
+                maker = self._outputs.maker(event) if known else await asyncio.to_thread(self._outputs.maker, event)
+                kind = type(event)
             makers.append(maker)
             keys.append(maker.key(event))
             values.append(maker.value(event))
             if number % TURN == 0:
                 await asyncio.sleep(0)
-        metadata: list[RecordMetadata | None] = [None] * len(values)
-        refusals: list[str] = []
-        loop, done, left = asyncio.get_running_loop(), asyncio.Event(), len(values)
-
-        def delivered(number: int, error: Any, message: Any) -> None:
-            nonlocal left
-            if error is not None and self._producer.again(error, message, partial(delivered, number)):
-                return
-            if error is None:
-                where = message.topic(), message.partition(), message.offset(), message.timestamp()[1]
-                metadata[number] = RecordMetadata(*where)
-            else:
-                refusals.append(f"topic {message.topic()}: {error}")
-            left -= 1  # on the producer's thread only
-            if not left:
-                loop.call_soon_threadsafe(done.set)
-
+        loop, many = asyncio.get_running_loop(), _Many(self._producer, len(values))
         deadline = loop.time() + self._timeout_s
         try:
             for first in range(0, len(values), TURN):
                 now, turn = time_now(), range(first, min(first + TURN, len(values)))
                 for number, identity in zip(turn, new_event_ids(len(turn)), strict=True):
-                    maker, report = makers[number], partial(delivered, number)
+                    maker = makers[number]
                     headers = maker.headers(identity, correlation_id or identity, causation_id, now)
                     topic, key, value = maker.topic, keys[number], values[number]
+                    report = _OfMany(many, number, topic)
                     if not self._producer.try_send(topic, value, key=key, headers=headers, on_delivery=report):
                         await self._hand_over(Outgoing(topic, key, value, headers), deadline, report)
                 await asyncio.sleep(0)
             if values:
-                await asyncio.wait_for(done.wait(), deadline - loop.time())
+                await asyncio.wait_for(many.done.wait(), deadline - loop.time())
         except TimeoutError:
             raise PublishError(
-                f"{left} of {len(values)} events were not acknowledged within {self._timeout_s:g} s "
+                f"{many.left} of {len(values)} events were not acknowledged within {self._timeout_s:g} s "
                 f"(kafka.publish_timeout_s). They may still arrive."
             ) from None
         finally:
-            for topic, count in Counter(one.topic for one in metadata if one is not None).items():
+            for topic, count in Counter(one.topic for one in many.metadata if one is not None).items():
                 self._observer.published(topic, count)
-        if refusals:
-            raise PublishError(f"{len(refusals)} of {len(values)} events were refused: {refusals[0]}")
-        return [one for one in metadata if one is not None]
+        if many.refusals:
+            raise PublishError(f"{len(many.refusals)} of {len(values)} events were refused: {many.refusals[0]}")
+        return [one for one in many.metadata if one is not None]
 
     def send_at_once(self, event: Any, on_error: Failed | None, options: EventOptions) -> bool:
         """As `send`; False, with nothing done, where that must wait, or others on the event loop are due for a turn."""
@@ -243,6 +232,43 @@ class _Sent(msgspec.Struct, gc=False):
         self.log.error("an event that was sent is lost: %s", failure)
         if self.on_error is not None:
             self.on_error(self.event, failure)
+
+
+class _Many:
+    """What becomes of the events of one `publish_many`."""
+
+    def __init__(self, producer: Producer, count: int) -> None:
+        self.again = producer.again
+        self.metadata: list[RecordMetadata | None] = [None] * count
+        self.refusals: list[str] = []
+        self.left = count
+        self.done = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def settled(self) -> None:
+        """One more is acknowledged or refused: on the producer's thread only, so the count needs no lock."""
+        self.left -= 1
+        if not self.left:
+            self._loop.call_soon_threadsafe(self.done.set)
+
+
+class _OfMany(msgspec.Struct, gc=False):
+    """The delivery report of one of them. As with `_Sent`, there may be very many."""
+
+    many: Any
+    number: int
+    topic: str
+
+    def __call__(self, error: Any, message: Any) -> None:
+        if error is None:
+            self.many.metadata[self.number] = RecordMetadata(
+                self.topic, message.partition(), message.offset(), message.timestamp()[1]
+            )
+        elif self.many.again(error, message, self):
+            return
+        else:
+            self.many.refusals.append(f"topic {self.topic}: {error}")
+        self.many.settled()
 
 
 async def _to_its_end(step: Callable[[], None]) -> None:
