@@ -15,7 +15,7 @@ BENCHES = {
     "capacity": "the embedded broker with 200 connections, and with 500 topics of 6 partitions: time, memory, latency",
     "demo": "the shop at full rate: orders per second through all services, time to the first shipped order, memory",
     "listener": "Ottla's listeners beside a bare client loop: sync, async, batches, exactly once, handlers that wait",
-    "memory": "a service over ten million records: its resident memory meanwhile, and the slope of it",
+    "memory": "a service over thirty million records: its resident memory meanwhile, and the slope of it",
     "peers": "the same orders read by FastStream, Quix Streams, Faust, spring-kafka and Ottla, on both brokers",
     "publish": "typed events published beside a bare producer that is handed finished records",
     "recovery": "a stream application killed with -9: time until it processes again, changelog records read meanwhile",
