@@ -8,7 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 from ottla.testing import Broker
 
@@ -48,6 +56,14 @@ def create_topic(broker: Broker, name: str, partitions: int = 1, **config: str) 
 
     wait_until(serves, what=f"{name} serves {partitions} partitions")
     return name
+
+
+def set_topic_config(broker: Broker, topic: str, name: str, value: str) -> None:
+    """Changes one setting of a topic."""
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    client = admin(broker)
+    client.incremental_alter_configs([resource])[resource].result(PATIENCE_S)
 
 
 def producer(broker: Broker, **config: Any) -> Producer:

@@ -6,9 +6,11 @@ import struct
 from typing import Any
 
 import confluent_kafka
+import msgspec
 import pytest
 
 from ottla import App, Retry, fixed
+from tests.contracts.clients import create_topic, set_topic_config
 from tests.listeners.harness import World, eventually, headers_of, service
 
 
@@ -211,3 +213,31 @@ async def test_a_bad_record_almost_as_large_as_the_broker_takes_becomes_a_dead_l
         await eventually(lambda: world.committed(world.orders) == 1, within_s=10)
         (letter,) = world.dead_letters(world.orders)
     assert len(letter.value or b"") == 1_030_000
+
+
+async def test_while_dead_letters_are_refused_a_partition_has_only_so_many_records_in_hand(world: World) -> None:
+    grave = f"{world.orders}-dlq"
+    create_topic(world.broker, world.orders)
+    create_topic(world.broker, grave, max_message_bytes="100")
+    listener = msgspec.structs.replace(world.settings.listener, buffered_records_max=20, batch_records=10)
+    app = App(world.group, settings=msgspec.structs.replace(world.settings, listener=listener))
+
+    @app.listen(world.Ordered, retry=Retry(attempts=1))
+    def refuse(order: Any) -> None:
+        raise ValueError("bad order")
+
+    publisher = App(f"{world.group}-publisher", settings=world.settings)
+    async with publisher.running():
+        await publisher.publish_many([world.Ordered(f"o-{number}") for number in range(300)])
+    async with app.running():
+        worker = await eventually(lambda: app._runner and app._runner._workers.get((world.orders, 0)))
+        await eventually(lambda: worker.paused, what="the partition's rest")
+        await eventually(lambda: any(f"{grave} does not take" in reason for reason in app.health.wrong()))
+        assert world.committed(world.orders) <= 0, "what is not buried is not committed"
+        # What came in one poll with the last that fitted is in hand as well.
+        assert worker.tracker.unfinished <= 20 + 10
+        set_topic_config(world.broker, grave, "max.message.bytes", "1000000")
+        await eventually(lambda: world.committed(world.orders) == 300, within_s=60)
+        await eventually(lambda: app.health.wrong() == [])
+    letters = world.dead_letters(world.orders)
+    assert sorted(letter.key for letter in letters) == sorted(b"o-%d" % number for number in range(300))

@@ -18,14 +18,13 @@ from typing import Any
 import msgspec
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from ottla import Admin, App, Producer, Settings, per_key
 from ottla.listeners.runner import ListenerRunner
 from ottla.listeners.watch import Watch
 from ottla.testing import Broker
 from ottla.testing.faults import Faults
-from tests.contracts.clients import admin, create_topic, wait_until
+from tests.contracts.clients import create_topic, set_topic_config, wait_until
 from tests.listeners.harness import World
 
 STUCK_AFTER_S = float(os.environ.get("OTTLA_STUCK_AFTER", "0.8"))
@@ -276,10 +275,7 @@ def test_a_dead_letter_topic_that_takes_nothing(world: World, settings: Settings
     with running(app):
         with breaking(app, f"{grave} does not take the dead letter of {world.orders}[0]@0"):
             publish(world, "o-1")
-        larger = ConfigEntry("max.message.bytes", "1000000", incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ResourceType.TOPIC, grave, incremental_configs=[larger])
-        client = admin(world.broker)
-        client.incremental_alter_configs([resource])[resource].result(30)
+        set_topic_config(world.broker, grave, "max.message.bytes", "1000000")
         is_green(app)
         wait_until(lambda: world.dead_letters(world.orders), what="the dead letter")
 
