@@ -23,9 +23,10 @@ log = logging.getLogger("ottla.kafka")
 ASKED = "__consumer_offsets"
 """A question for all topics would be a large one."""
 
-OWN_S = 0.5
-NEW_S = 1.0
-PATIENCE_S = 3.0
+ANSWER_S = 1.0
+"""What either client gets for an answer: on a busy machine the same for both, or the old one would seem worse."""
+
+PATIENCE_S = 5.0
 """For so long others must have been answered while a client was not: it connects again within a second or two."""
 
 
@@ -49,12 +50,12 @@ class Reach:
         """Whether the client was answered when it was asked last."""
 
     def is_lost(self, client: Any) -> bool:
-        """Asks the brokers with the client and, where it gets no answer, with a new one: takes up to 1.5 s then.
+        """Asks the brokers with the client and, where it gets no answer, with a new one: takes up to 2 s then.
 
         Returns:
             True once others were answered, at each asking, for `patience_s` while the client was not.
         """
-        self.has_brokers = names_brokers(client, OWN_S)
+        self.has_brokers = names_brokers(client, ANSWER_S)
         if self.has_brokers or not self._others_are_answered():
             self._others_since = None
             return False
@@ -73,7 +74,7 @@ class Reach:
         except Exception as error:  # a token that is not to be had, and the like
             log.warning("whether brokers answer others cannot be known: %s", error)
             return False
-        return names_brokers(other, NEW_S)
+        return names_brokers(other, ANSWER_S)
 
 
 def names_brokers(client: Any, timeout_s: float) -> bool:
