@@ -13,13 +13,23 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from ottla.testing import Broker
 from tests.contracts.asking import Asking
-from tests.contracts.clients import PATIENCE_S, create_topic, end_offset, producer, read_partition, values, wait_until
+from tests.contracts.clients import (
+    PATIENCE_S,
+    consumer,
+    create_topic,
+    end_offset,
+    producer,
+    read_partition,
+    values,
+    wait_until,
+)
 from tests.contracts.raw_log import committed_values
 
 T = TypeVar("T")
@@ -210,6 +220,8 @@ def test_transactions_go_through_kills_without_loss_double_disorder_or_an_aborte
     seen: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     with Asking(killable_broker) as asking:
         for partition in range(PARTITIONS):
+            # A commit is answered when it is decided; its markers are written right after that.
+            wait_until(partial(_is_settled, killable_broker, target, partition), what="the last markers")
             raw = committed_values(asking, target, partition)
             for value in raw:
                 assert not value.startswith(b"aborted"), f"partition {partition}: {value!r} was aborted"
@@ -227,6 +239,15 @@ def test_transactions_go_through_kills_without_loss_double_disorder_or_an_aborte
                                        partition=number))  # fmt: skip
         assert inputs == [b"%d" % n for n in range(feeder.count)], "the input itself is whole"
     print(f"{[(w.commits, w.aborts, w.producers) for w in workers]} commits, aborts and producers of each worker")
+
+
+def _is_settled(broker: Broker, topic: str, partition: int) -> bool:
+    """Whether no transaction is open: readers of committed records may read to the end."""
+    ends = set()
+    for level in ("read_committed", "read_uncommitted"):
+        with consumer(broker, **{"isolation.level": level}) as client:
+            ends.add(client.get_watermark_offsets(TopicPartition(topic, partition), timeout=PATIENCE_S)[1])
+    return len(ends) == 1
 
 
 def _read_committed(broker: Broker, topic: str, partition: int, count: int) -> list[bytes | None]:
