@@ -22,11 +22,16 @@ from ottla.testing import Broker
 
 # Long enough for a loaded machine: nothing waits this long unless it fails.
 PATIENCE_S = 30.0
+# A client that has waited so long for an answer may wait for ever: a new one is asked.
+ANSWER_S = 10.0
 HOUR_AGO_MS = int(time.time()) * 1000 - 3_600_000
 """A time for records: not longer ago than brokers keep them."""
 
 # librdkafka tells of every connection a killed broker drops; tests that kill brokers know.
 _QUIET = {"log_level": 0, "error_cb": lambda error: None}
+
+
+_ASK_AGAIN = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.INVALID_REPLICATION_FACTOR}
 
 
 def wait_until(condition: Callable[[], Any], *, what: str, timeout_s: float = PATIENCE_S) -> Any:
@@ -43,18 +48,40 @@ def admin(broker: Broker) -> AdminClient:
 
 
 def create_topic(broker: Broker, name: str, partitions: int = 1, **config: str) -> str:
-    """Creates a topic, waits until every partition is served, and gives the name back."""
-    client = admin(broker)
+    """Creates a topic, waits until every partition is served, and gives the name back.
+
+    A broker whose machine stood still for some seconds is fenced by its controller for a moment. It then refuses new
+    topics, or tells of topics without a broker, at which librdkafka may forget the brokers for good (its issue 5301):
+    so this asks again, with new clients.
+    """
     new = NewTopic(name, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()})
-    client.create_topics([new])[name].result(PATIENCE_S)
+    deadline = time.monotonic() + 2 * PATIENCE_S
+    asked_before = False
+    while True:
+        client = admin(broker)
+        try:
+            client.create_topics([new], request_timeout=ANSWER_S)[name].result()
+            break
+        except KafkaException as failure:
+            code = error_code(failure)
+            if asked_before and code == KafkaError.TOPIC_ALREADY_EXISTS:
+                break
+            if code not in _ASK_AGAIN or time.monotonic() > deadline:
+                raise
+            asked_before = True
+            time.sleep(0.1)
 
     # Known to the metadata is not enough: Apache Kafka makes the partitions a moment later. This asks the partitions.
     latest = {TopicPartition(name, partition): OffsetSpec.latest() for partition in range(partitions)}
 
     def serves() -> bool:
-        return all(future.exception() is None for future in client.list_offsets(latest).values())
+        nonlocal client
+        found = [f.exception() for f in client.list_offsets(latest, request_timeout=ANSWER_S).values()]
+        if any(isinstance(e, KafkaException) and error_code(e) == KafkaError._TIMED_OUT for e in found):
+            client = admin(broker)
+        return not any(found)
 
-    wait_until(serves, what=f"{name} serves {partitions} partitions")
+    wait_until(serves, what=f"{name} serves {partitions} partitions", timeout_s=2 * PATIENCE_S)
     return name
 
 

@@ -34,6 +34,9 @@ appender.out.layout.pattern=%d %p %c{{1}} %m%n
 rootLogger.level={level}
 rootLogger.appenderRefs=out
 rootLogger.appenderRef.out.ref=out
+# Hundreds of settings at every start, which push what happened out of the log's shown tail.
+logger.configuration.name=org.apache.kafka.common.config.AbstractConfig
+logger.configuration.level=WARN
 """
 
 
