@@ -35,7 +35,7 @@ _PROPERTIES = {
     "transaction.state.log.num.partitions": "3",
     "share.coordinator.state.topic.num.partitions": "1",
     "log.cleaner.dedupe.buffer.size": "2097152",
-    # After a kill, a new start is let in when the old one's session has run out (9 s by default). Not shorter than this:
+    # After a kill, a new start is let in when the old one's session has run out (9 s by default). No shorter:
     # the controller fences a healthy broker when the machine stands still for so long.
     "broker.session.timeout.ms": "6000",
     "broker.heartbeat.interval.ms": "500",
