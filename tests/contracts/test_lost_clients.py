@@ -13,8 +13,10 @@ import msgspec
 import pytest
 
 from ottla import App, Producer, Settings
+from ottla.kafka.producer import Producer as KafkaProducer
 from ottla.testing import Broker
 from ottla.testing.faults import Faults
+from tests.contracts.clients import create_topic
 from tests.listeners.harness import World, eventually
 
 WITHIN_S = 60.0
@@ -116,6 +118,43 @@ async def test_what_was_sent_meanwhile_is_written_in_order(world: World, faults:
             await app.send(world.Ordered(f"{number:03}"))
         await app.publish_many([world.Ordered(f"{number:03}") for number in range(100, 200)])
     assert [record.key for record in world.records(world.orders)] == [b"before", *(b"%03d" % n for n in range(200))]
+
+
+async def test_what_another_thread_sends_while_the_client_is_replaced_stays_in_order(
+    world: World, faults: Faults, settings: Settings
+) -> None:
+    def delivered(error: Any, message: Any) -> None:
+        replaced.set()  # the records that wait are taken from the old client, one after the other
+        if error is None or not producer.again(error, message, delivered):
+            reports.append(error)
+
+    def send(count: int) -> None:
+        for _ in range(count):
+            producer.send(world.orders, b"%d" % len(sent), key=b"one", on_delivery=delivered)
+            sent.append(b"%d" % len(sent))
+
+    def send_meanwhile() -> None:
+        assert replaced.wait(WITHIN_S)
+        while len(reports) < 100:
+            send(10)
+
+    sent: list[bytes] = []
+    reports: list[Any] = []
+    replaced = threading.Event()
+    create_topic(world.broker, world.orders)
+    producer = KafkaProducer(settings.kafka)
+    try:
+        send(1)
+        await eventually(lambda: reports == [None])
+        replaced.clear()
+        with faults.forget_brokers() as forgotten:
+            await eventually(lambda: forgotten.hits, what="a question for metadata")
+        send(5000)
+        await asyncio.to_thread(send_meanwhile)
+    finally:
+        left = producer.close(WITHIN_S)
+    assert (left, reports) == (0, [None] * len(sent))
+    assert [record.value for record in world.records(world.orders)] == sent
 
 
 async def test_a_script_goes_on(world: World, faults: Faults, settings: Settings) -> None:

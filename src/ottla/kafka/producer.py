@@ -55,8 +55,8 @@ class Producer:
     Contract: `send` keeps the order of calls per partition, also through retries (idempotence). A record waits in
     memory until it is acknowledged, however long the brokers are away; when the buffer is full, `send` waits.
     Delivery reports arrive on the producer's own thread. A client that has lost the brokers for good (`reach`) is
-    replaced by a new one, which sends the records that waited once more, in their order, where those who are told of
-    them want that (`again`); one that was written without the client knowing is there twice then.
+    replaced by a new one, which sends the records that waited once more, in their order and before all others, where
+    those who are told of them want that (`again`); one that was written without the client knowing is there twice then.
 
     Args:
         settings: Where the brokers are.
@@ -84,6 +84,7 @@ class Producer:
         self._producer = self._open()
         self._given_up: list[tuple[confluent_kafka.Producer, float]] = []
         self._purged: list[tuple[Any, Delivered]] = []
+        self._held = False  # nothing new may come before what waits to be sent again
         self._reach = Reach(settings)
         self._look_at = 0.0
         self._settled: list[tuple[asyncio.Future[RecordMetadata], RecordMetadata | PublishError]] = []
@@ -122,13 +123,15 @@ class Producer:
         partition: int = -1,
         on_delivery: Delivered | None = None,
     ) -> bool:
-        """Hands a record over, or returns False at once if the buffer is full.
+        """Hands a record over, or returns False at once if the buffer is full or the client is being replaced.
 
         Raises:
             PublishError: The record cannot be sent at all.
         """
         if self.fatal is not None:
             raise PublishError(f"topic {topic}: the producer cannot go on: {self.fatal}. Restart the service.")
+        if self._held:
+            return False
         if self.tracer is not None:
             # Where the buffer is full, the span is forgotten, and the next attempt begins another.
             headers, on_delivery = self.tracer.sending(topic, key, value, headers, on_delivery)
@@ -242,19 +245,28 @@ class Producer:
             return
         if self._reach.is_lost(self._producer):
             log.warning("a producer has lost the brokers, which answer others: a new client takes its place")
-            new = self._open()
-            self._empty(self._producer)
-            self._send_purged(new)  # before others are sent by it
-            self._given_up.append((self._producer, time.monotonic() + GIVEN_UP_S))
-            self._producer = new
+            self._replace_client()
             self._reach.begin_anew()
         self._look_at = time.monotonic() + LOOK_S
 
+    def _replace_client(self) -> None:
+        self._held = True
+        try:
+            new = self._open()
+            time.sleep(POLL_S)  # whoever was about to give the old client a record has done so
+            self._empty(self._producer)
+            self._given_up.append((self._producer, time.monotonic() + GIVEN_UP_S))
+            self._producer = new
+            self._send_purged(new)
+        finally:
+            self._held = bool(self._purged)
+
     def _clear_up(self) -> None:
-        """Somebody may have been about to give a client a record when it was given up."""
+        """Sends what the new client had no room for, and what came to an old one late nevertheless."""
         for client, _ in self._given_up:
             self._empty(client)
         self._send_purged(self._producer)
+        self._held = bool(self._purged)
         now = time.monotonic()
         self._given_up = [(client, until) for client, until in self._given_up if now < until or len(client)]
 
