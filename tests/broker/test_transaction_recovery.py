@@ -12,10 +12,11 @@ from ottla.broker.log.journal import Journal
 from ottla.broker.transactions.register import JOURNAL
 from ottla.broker.transactions.transaction import EPOCH_LAST
 from ottla.broker.wire.messages.create_topics import CREATE_TOPICS
+from tests.broker.batches import batch
 from tests.broker.running import RunningBroker
 from tests.contracts.asking import Asking
-from tests.contracts.clients import wait_until
-from tests.contracts.transactor import NONE, Transactor, committed, fetch
+from tests.contracts.clients import HOUR_AGO_MS, wait_until
+from tests.contracts.transactor import NONE, TRANSACTIONAL, Transactor, committed, fetch
 from tests.faults.test_transaction_power_cuts import address_of
 
 TOPIC, GROUP = "t", "g"
@@ -135,6 +136,29 @@ def test_what_belongs_to_nobody_is_aborted_and_its_producer_fenced(folder: Path,
         wait_until(lambda: markers(one) == [["data", "abort"]] * 2, what="the markers are durable")
         assert committed(one.asking, GROUP, TOPIC) == (NONE, -1)
         assert one.produce(TOPIC, transactional=False)[0] == INVALID_EPOCH
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["of-nobody", "of-a-producer-that-has-ended"])
+def test_a_transaction_that_hangs_in_a_folder_from_elsewhere_does_not_hang_after_a_start(
+    folder: Path, one: Transactor, known: bool
+) -> None:
+    for _ in started(folder, one):
+        one.finish(commit=True)
+        one.begin(timeout_ms=300)
+    (log,) = folder.glob("logs/*/0/*.log")
+    producer_id = one.producer_id if known else 4711
+    hanging = batch(
+        base_offset=2, timestamps=[HOUR_AGO_MS], attributes=TRANSACTIONAL, producer_id=producer_id,
+        epoch=one.epoch, sequence=0,
+    )  # fmt: skip
+    with log.open("ab") as file:
+        file.write(hanging)
+    for _ in started(folder, one):
+        # Nobody's is aborted at once, a producer's when its time is up.
+        wait_until(lambda: markers(one)[0] == ["data", "commit", "data", "abort"], what="it was aborted")
+        found = fetch(one.asking, TOPIC)
+        assert found.last_stable_offset == found.high_watermark == 4
+        assert found.aborted == [(producer_id, 2)]
 
 
 def test_when_the_epochs_are_used_up_an_end_gives_a_new_producer_id(folder: Path, one: Transactor) -> None:

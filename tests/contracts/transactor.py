@@ -110,12 +110,13 @@ class Transactor:
         transactional: bool = True,
         producer_id: int | None = None,
         epoch: int | None = None,
+        timestamp_ms: int = 0,
     ) -> tuple[int, int]:
         """Produce of one batch: error and base offset. The sequence goes on from the last batch that was taken."""
         at = self.sequences.get((topic, partition), 0) if sequence is None else sequence
         records = batch(
             values,
-            timestamps=[time.time_ns() // 1_000_000] * len(values),
+            timestamps=[timestamp_ms or time.time_ns() // 1_000_000] * len(values),
             attributes=TRANSACTIONAL if transactional else 0,
             producer_id=self.producer_id if producer_id is None else producer_id,
             epoch=self.epoch if epoch is None else epoch,
