@@ -13,10 +13,12 @@ import msgspec
 import pytest
 
 from ottla import App, Producer, Settings
+from ottla.errors import BrokerUnavailable
+from ottla.kafka.admin import Admin
 from ottla.kafka.producer import Producer as KafkaProducer
 from ottla.testing import Broker
 from ottla.testing.faults import Faults
-from tests.contracts.clients import create_topic
+from tests.contracts.clients import create_topic, wait_until
 from tests.listeners.harness import World, eventually
 
 WITHIN_S = 60.0
@@ -107,6 +109,30 @@ async def test_a_producer_goes_on(world: World, faults: Faults, settings: Settin
         await eventually(lambda: app.health.wrong() == [], within_s=WITHIN_S)
         await app.publish(world.Ordered("after"))
     assert [record.key for record in world.records(world.orders)] == [b"before", b"after"]
+
+
+async def test_an_event_is_published_for_the_first_time(world: World, faults: Faults, settings: Settings) -> None:
+    app = App(world.group, settings=settings)
+    async with app.running():
+        await app.publish(world.Ordered("known"))
+        await lose(app, faults)
+        await app.publish(world.Reserved("new"))
+    assert [record.key for record in world.records(world.stock)] == [b"new"]
+
+
+def test_administration_goes_on(world: World, faults: Faults, settings: Settings) -> None:
+    def is_known() -> bool:
+        try:
+            return world.orders in admin.topics()
+        except BrokerUnavailable:
+            return False
+
+    create_topic(world.broker, world.orders)
+    admin = Admin(settings.kafka, timeout_s=2.0)
+    assert is_known()
+    with faults.forget_brokers():
+        wait_until(lambda: not is_known(), what="no answer")
+    wait_until(is_known, what="an answer")
 
 
 async def test_what_was_sent_meanwhile_is_written_in_order(world: World, faults: Faults, settings: Settings) -> None:

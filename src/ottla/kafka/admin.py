@@ -80,14 +80,19 @@ class PartitionLag(msgspec.Struct, frozen=True):
 class Admin:
     """Blocking administration of a cluster. Thread-safe.
 
-    Every method raises BrokerUnavailable where no broker answers within `timeout_s`, KafkaError where one says no.
+    Every method raises BrokerUnavailable where no broker answers within `timeout_s`, KafkaError where one says no. A
+    client that got no answer may have lost the brokers for good (`reach`): what is asked next is asked by a new one.
     """
 
     def __init__(self, settings: KafkaSettings, *, timeout_s: float = 10.0) -> None:
         self._settings = settings
         self._timeout_s = timeout_s
         self._turned_away: str | None = None
-        self._client = open_client(rd.AdminClient, settings, error_cb=self._on_error)
+        self._client = self._open()
+        self._given_up: Any = None
+
+    def _open(self) -> Any:
+        return open_client(rd.AdminClient, self._settings, error_cb=self._on_error)
 
     def topics(self, *, internal: bool = False) -> dict[str, int]:
         """Name to partition count. Topics whose name begins with two underscores only if `internal`."""
@@ -321,6 +326,8 @@ class Admin:
         }
         if cause.code() in away:
             self._client.poll(0)  # What it met meanwhile.
+            # The old one is kept until the next: another thread may wait for its answers.
+            self._given_up, self._client = self._client, self._open()
             if self._turned_away is not None:
                 reason, self._turned_away = self._turned_away, None
                 return BrokerUnavailable(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
-from ottla.errors import KafkaError
+from ottla.errors import BrokerUnavailable, KafkaError
 from ottla.kafka.admin import Admin
 from ottla.settings import KafkaSettings
 
 LOOK_TIMEOUT_S = 2.0
+
+T = TypeVar("T")
 
 
 class ServiceTopics:
@@ -31,7 +34,7 @@ class ServiceTopics:
 
     def exists(self, topic: str) -> bool:
         """Whether a topic is there. Raises BrokerUnavailable, KafkaError as `ensure`."""
-        return topic in self._connected().topics(internal=True)
+        return self._ask(lambda admin: topic in admin.topics(internal=True))
 
     def ensure(
         self,
@@ -52,8 +55,12 @@ class ServiceTopics:
             BrokerUnavailable: No broker answers; nothing is known.
             KafkaError: One is missing and may not, or could not, be created; or a twin has another partition count.
         """
-        admin = self._connected()
-        twins = twins or {}
+        names = list(topics)
+        self._ask(lambda admin: self._ensure(admin, names, companions or {}, twins or {}))
+
+    def _ensure(
+        self, admin: Admin, topics: Iterable[str], companions: Mapping[str, str], twins: Mapping[str, str]
+    ) -> None:
         wanted = [*topics, *twins]
         existing = admin.topics(internal=True)
         if not self._settings.create_topics:
@@ -66,17 +73,21 @@ class ServiceTopics:
             _compare(twins, existing)
             return
         counts = dict.fromkeys(wanted, self._settings.topic_partitions)
-        for name, beside in {**(companions or {}), **twins}.items():
+        for name, beside in {**companions, **twins}.items():
             counts[name] = existing.get(beside, self._settings.topic_partitions)
         created = admin.ensure_topics(counts)
         if created:
             self._log.info("created topics %s", ", ".join(created))
         _compare(twins, counts | existing)
 
-    def _connected(self) -> Admin:
+    def _ask(self, question: Callable[[Admin], T]) -> T:
         if self._admin is None:
             self._admin = Admin(self._settings, timeout_s=LOOK_TIMEOUT_S)
-        return self._admin
+            return question(self._admin)
+        try:
+            return question(self._admin)
+        except BrokerUnavailable:
+            return question(self._admin)  # whose client may have lost the brokers, and is a new one now
 
 
 def _compare(twins: Mapping[str, str], counts: Mapping[str, int]) -> None:
