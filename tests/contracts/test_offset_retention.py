@@ -32,7 +32,7 @@ CHECK_S = 0.2
 
 @pytest.fixture(scope="module")
 def retention_s(broker_kind: str) -> float:
-    return 3.0 if broker_kind == "embedded" else 60.0
+    return 5.0 if broker_kind == "embedded" else 60.0
 
 
 @pytest.fixture(scope="module")
