@@ -62,7 +62,8 @@ class Services:
     def wait_until_stopped(self) -> None:
         while self._leaving:
             child = self._leaving.pop()
-            assert child.wait() == 0, child.log.read_text()
+            status = child.wait()
+            assert status == 0, f"it ended with status {status}; its log: {child.log.read_text()}"
 
     def close(self) -> None:
         for child in (*self.running, *self._leaving):
