@@ -45,8 +45,8 @@ soak-kills: $(VENV)/.dev ## Kill the broker KILLS times under load, and clients 
 	OTTLA_KILLS=$(KILLS) $(BIN)/pytest --timeout 7200 tests/contracts/test_kill.py \
 		tests/contracts/test_transactional_kill.py tests/contracts/test_transactional_kill_java.py $(ARGS)
 
-soak-power: $(VENV)/.dev ## Cut the broker's power at POWER_CUTS points, without and with transactions, and with each flush policy
-	OTTLA_POWER_CUTS=$(POWER_CUTS) $(BIN)/pytest --timeout 7200 tests/faults/test_power_cuts.py \
+soak-power: $(VENV)/.dev ## Cut the broker's power at POWER_CUTS points, once and again, with transactions, and with each flush policy
+	OTTLA_POWER_CUTS=$(POWER_CUTS) $(BIN)/pytest --timeout 7200 tests/faults/test_power_cuts.py tests/faults/test_repeated_power_cuts.py \
 		tests/faults/test_transaction_power_cuts.py tests/faults/test_unsynced_power_cuts.py $(ARGS)
 
 soak-damage: $(VENV)/.dev ## Damage the broker's files, fuzz its requests, try histories of logs and transactions

@@ -22,23 +22,27 @@ class Checks:
         self._client = client
         self._promises = promises
         self._at = at
-        self._start = 0  # of the log that was read last
+        self.start = 0  # of the log that was read last
 
     def run(self) -> None:
         """Raises AssertionError."""
+        self.compare()
+        self._check_that_it_goes_on()
+
+    def compare(self) -> None:
+        """Changes nothing. Raises AssertionError."""
         self._check_topics()
         self._check_plain()
         self._check_keyed()
         self._check_deleted()
         self._check_transactions()
         self._check_offsets()
-        self._check_that_it_goes_on()
 
     def _exists(self, topic: str) -> bool:
         return self._promises.created.get(topic, 1 << 62) <= self._at
 
     def _check_topics(self) -> None:
-        listed = {topic["name"] for topic in self._client.ask("Metadata", 4, topics=None)["topics"]}
+        listed = self.topics()
         for topic in self._promises.created:
             deleted = self._promises.gone.get(topic)
             if self._exists(topic) and deleted is None:
@@ -47,7 +51,7 @@ class Checks:
                 assert topic not in listed, f"{topic} was deleted and is there"
 
     def _check_plain(self) -> None:
-        stored = self._read(PLAIN)
+        stored = self.read(PLAIN)
         values = [value for _, value in stored.values()]
         self._check_promised(PLAIN, stored)
         for at, offset, value in self._promises.seen:
@@ -62,7 +66,7 @@ class Checks:
                 assert stored.get(offset) == (key, value), f"{topic}: the acknowledged record {offset} is lost"
 
     def _check_keyed(self) -> None:
-        stored = self._read(KEYED)
+        stored = self.read(KEYED)
         last: dict[bytes | None, int] = {}
         for at, offset, key, _ in self._promises.produced.get(KEYED, []):
             if at <= self._at:
@@ -77,7 +81,7 @@ class Checks:
             assert max(found) >= offset, f"{KEYED}: the last acknowledged record of {key!r}, {offset}, is lost"
 
     def _check_deleted(self) -> None:
-        stored = self._read(DELETED)
+        stored = self.read(DELETED)
         promised = max((offset for at, offset in self._promises.starts if at <= self._at), default=0)
         if stored:
             assert min(stored) >= promised, "a deleted record is back"
@@ -90,7 +94,7 @@ class Checks:
         expected = [value for _, committed, values in decided if committed for value in values]
 
         def all_there() -> bool:
-            self.visible = self._read_committed()
+            self.visible = self.read_committed()
             return self.visible[: len(expected)] == expected
 
         wait_until(all_there, "committed transactions are visible, in their order")
@@ -105,17 +109,23 @@ class Checks:
 
     def _check_offsets(self) -> None:
         promised = max((offset for at, offset in self._promises.committed_offsets if at <= self._at), default=None)
-        if promised is None:
-            return
-        wanted = [{"name": PLAIN, "partition_indexes": [0]}]
-        answer = self._client.ask("OffsetFetch", 5, group_id=GROUP, topics=wanted)
-        (partition,) = answer["topics"][0]["partitions"]
-        assert partition["committed_offset"] >= promised, "a committed offset is lost"
+        if promised is not None:
+            assert self.committed_offset() >= promised, "a committed offset is lost"
 
     def _check_that_it_goes_on(self) -> None:
         self._client.create("after-the-cut")
 
     # Reading
+
+    def topics(self) -> set[str]:
+        return {topic["name"] for topic in self._client.ask("Metadata", 4, topics=None)["topics"]}
+
+    def committed_offset(self) -> int:
+        """Of the group in PLAIN; -1 if there is none."""
+        wanted = [{"name": PLAIN, "partition_indexes": [0]}]
+        answer = self._client.ask("OffsetFetch", 5, group_id=GROUP, topics=wanted)
+        offset: int = answer["topics"][0]["partitions"][0]["committed_offset"]
+        return offset
 
     def _fetch(self, topic: str, offset: int, isolation: int) -> Message:
         part = {"partition": 0, "fetch_offset": offset, "partition_max_bytes": 1 << 24, "current_leader_epoch": -1}
@@ -134,7 +144,7 @@ class Checks:
         if first["error_code"] == UNKNOWN_TOPIC:
             assert not self._exists(topic), f"{topic} was created and is not there"
             return [], []
-        offset = self._start = first["offset"]
+        offset = self.start = first["offset"]
         batches: list[bytes] = []
         aborted: list[Message] = []
         while True:
@@ -151,15 +161,15 @@ class Checks:
                 at += header.size
                 offset = header.last_offset + 1
 
-    def _read(self, topic: str) -> Stored:
+    def read(self, topic: str) -> Stored:
         stored: Stored = {}
         for data in self._batches(topic)[0]:
             if not read_header(data).is_control:
                 stored |= _records(data)
         # The first batch comes whole, as Kafka sends it; clients leave out what is before the start.
-        return {offset: record for offset, record in stored.items() if offset >= self._start}
+        return {offset: record for offset, record in stored.items() if offset >= self.start}
 
-    def _read_committed(self) -> list[bytes]:
+    def read_committed(self) -> list[bytes]:
         batches, aborted = self._batches(COMMITTED, isolation=1)
         begun = {(one["producer_id"], one["first_offset"]) for one in aborted}
         open_aborts: set[int] = set()

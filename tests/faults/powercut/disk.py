@@ -174,12 +174,26 @@ def _unsynced(folder: _Folder) -> Iterator[str]:
 
 
 class Disk:
-    """The disk below `root` after the operations played so far. `root` itself is durable and empty at first."""
+    """The disk below `root` after the operations played so far. `root` itself is durable.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: The folder that was recorded.
+        holds: Nothing was recorded yet, and what it holds now is durable. Without, it was empty at first.
+    """
+
+    def __init__(self, root: Path, *, holds: bool = False) -> None:
         self._root = root
         self._top = _Folder()
         self._nodes: dict[int, _File | _Folder] = {}
+        if holds:
+            self._take_in(root, self._top)
+
+    def _take_in(self, place: Path, folder: _Folder) -> None:
+        for path in place.iterdir():
+            node = _Folder() if path.is_dir() else _File(bytearray(path.read_bytes()))
+            folder.entries[path.name] = folder.durable[path.name] = self._nodes[path.stat().st_ino] = node
+            if isinstance(node, _Folder):
+                self._take_in(path, node)
 
     def play(self, operation: Operation) -> None:
         """Takes in the next operation."""

@@ -56,6 +56,9 @@ class Promises:
     gone: dict[str, int] = field(default_factory=dict)  # topic: at; 0 while it is being deleted
 
 
+TakeOver = Callable[[str, int], Promises]
+
+
 class Load:
     """A broker under the recorder, and its clients.
 
@@ -65,12 +68,26 @@ class Load:
         recorder: The compiled recorder.
         seed: Of what the clients do.
         options: Settings of the broker, by their names in `BrokerConfig`.
+        take_over: For a folder that is not empty: is given the broker's address, when no transaction is open any more,
+            and says what was promised until then.
+
+    Attributes:
+        promises: What the clients were told.
+        taken_over: How long the journal was when `take_over` was called.
     """
 
     def __init__(
-        self, folder: Path, journal: Path, recorder: Path, seed: int, options: Mapping[str, object] | None = None
+        self,
+        folder: Path,
+        journal: Path,
+        recorder: Path,
+        seed: int,
+        options: Mapping[str, object] | None = None,
+        take_over: TakeOver | None = None,
     ) -> None:
         self.promises = Promises()
+        self.taken_over = 0
+        self._take_over = take_over
         self._journal = journal
         self._dice = Random(seed)
         self._folder = folder
@@ -108,17 +125,22 @@ class Load:
 
     def _clients(self, address: str, rounds: int, seconds: float) -> None:
         self._admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
-        for name, settings in SETTINGS.items():
-            self._create(name, settings)
         settings = {"bootstrap.servers": address, "log_level": 0, "linger.ms": 0, "enable.idempotence": True}
         self._producer = Producer(settings)
         self._crowd = [Producer(settings) for _ in range(6)]
         self._transactional = Producer({**settings, "transactional.id": "tx"})
         self._transactional.init_transactions(PATIENCE_S)
+        if self._take_over:
+            self.taken_over = self._at()
+            self.promises = self._take_over(address, self.taken_over)
+        for name, topic_settings in SETTINGS.items():
+            if name not in self.promises.created:
+                self._create(name, topic_settings)
         self._consumer = Consumer(
             {"bootstrap.servers": address, "group.id": GROUP, "enable.auto.commit": False, "fetch.wait.max.ms": 10}
         )
-        self._consumer.assign([TopicPartition(PLAIN, 0, 0)])
+        start = max((offset for _, offset in self.promises.committed_offsets), default=0)
+        self._consumer.assign([TopicPartition(PLAIN, 0, start)])
         actions: list[Callable[[int], None]] = [
             self._produce, self._produce, self._produce_keyed, self._produce_keyed, self._transact, self._consume,
             self._delete_records, self._topics,
@@ -202,12 +224,15 @@ class Load:
 
     def _topics(self, number: int) -> None:
         if number % 5 == 2:
-            self._create(f"passing-{number}", {})
+            self._create(self._passing(number), {})
         elif number % 5 == 4:
-            name = f"passing-{number - 2}"
+            name = self._passing(number - 2)
             self.promises.gone[name] = 0
             self._admin.delete_topics([name])[name].result(PATIENCE_S)
             self.promises.gone[name] = self._at()
+
+    def _passing(self, number: int) -> str:
+        return f"passing-{number}" + ("-later" if self._take_over else "")
 
     def _create(self, name: str, settings: dict[str, str]) -> None:
         self._admin.create_topics([NewTopic(name, 1, 1, config=settings)])[name].result(PATIENCE_S)
