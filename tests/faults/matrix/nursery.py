@@ -8,6 +8,7 @@ Nine cells, two members each, and again after every kill: importing for each of 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import json
 import os
@@ -132,6 +133,7 @@ def _serve(setup: dict[str, Any], log: str) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
+    faulthandler.enable()  # a crash says where
     asyncio.run(main(msgspec.convert(setup, Setup)))
 
 
