@@ -50,11 +50,12 @@ def _oversize_until(retention_bytes: int, log: PartitionLog) -> int:
     if retention_bytes < 0:
         return until
     excess = log.size - retention_bytes
-    for segment, following in zip(log.segments, log.segments[1:], strict=False):
+    for number, segment in enumerate(log.segments):
         if excess < segment.size:
             break
         excess -= segment.size
-        until = following.base_offset
+        last = number + 1 == len(log.segments)
+        until = log.next_offset if last else log.segments[number + 1].base_offset
     return until
 
 
