@@ -33,6 +33,9 @@ class Markers:
     def write(self, _one: object, done: Callback) -> None:
         done()
 
+    def end_of(self, _partition: object) -> int:
+        return 0
+
     def settle(self, _register: object) -> None: ...
 
 

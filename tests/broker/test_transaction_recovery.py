@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ottla.broker.log.batch import read_header
 from ottla.broker.log.journal import Journal
 from ottla.broker.transactions.register import JOURNAL
 from ottla.broker.transactions.transaction import EPOCH_LAST
@@ -159,6 +160,34 @@ def test_a_transaction_that_hangs_in_a_folder_from_elsewhere_does_not_hang_after
         found = fetch(one.asking, TOPIC)
         assert found.last_stable_offset == found.high_watermark == 4
         assert found.aborted == [(producer_id, 2)]
+
+
+@pytest.mark.parametrize("version", [3, 5])
+@pytest.mark.parametrize("decided", [True, False], ids=["decided", "open"])
+def test_what_was_aborted_is_not_committed_by_the_next_transaction_where_the_marker_is_lost(
+    folder: Path, one: Transactor, version: int, decided: bool
+) -> None:
+    # Without a sync for each acknowledgement a power cut can take the marker from the log, and what follows it there,
+    # while the journal keeps what was decided since.
+    for _ in started(folder, one):
+        one.finish(commit=False, version=version)
+        if version < 5:
+            assert one.add(TOPIC, 0) == [NONE]
+            assert one.add_offsets(GROUP) == NONE
+        assert one.produce(TOPIC, version=12 if version == 5 else 9)[0] == NONE
+        one.finish(commit=True, version=version)
+    found = entries(folder)
+    last = max(number for number, entry in enumerate(found) if entry[0] == "end")
+    rewrite(folder, found[: last + decided])
+    (log,) = folder.glob("logs/*/0/*.log")
+    (log.parent / "checkpoint").unlink()
+    with log.open("r+b") as file:
+        file.truncate(read_header(log.read_bytes()).size)
+    for _ in started(folder, one):
+        if not decided:
+            one.end(commit=True, version=version, producer_epoch=one.epoch - (version == 5))
+        one.wait_for("CompleteCommit")
+        wait_until(lambda: markers(one)[0][:2] == ["data", "abort"], what="it was aborted")
 
 
 def test_when_the_epochs_are_used_up_an_end_gives_a_new_producer_id(folder: Path, one: Transactor) -> None:

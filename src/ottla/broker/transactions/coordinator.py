@@ -56,6 +56,9 @@ class Markers(Protocol):
         What has it is taken out of the unmarked partitions and groups. Raises OSError: some may have it.
         """
 
+    def end_of(self, partition: Partition) -> int:
+        """Where the durable part of a partition ends; 0 if there is no such partition."""
+
     def settle(self, register: Register) -> None:
         """After a start: finds what the logs and groups say is open, and squares it with the register."""
 
@@ -193,7 +196,8 @@ class TransactionCoordinator:
         self.check_open_for(one, epoch)
         if one.state is State.ONGOING and partitions <= one.partitions and groups <= one.groups:
             return None
-        self.register.add(one, partitions - one.partitions, groups - one.groups, version, self._now_ms())
+        starts = {partition: self._markers.end_of(partition) for partition in partitions - one.partitions}
+        self.register.add(one, starts, groups - one.groups, version, self._now_ms())
         self._watch_timeouts()
         return self.register.journal
 

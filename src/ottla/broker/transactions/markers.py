@@ -12,7 +12,7 @@ from ottla.broker.log.flusher import Syncable
 from ottla.broker.log.partition_log import PartitionLog
 from ottla.broker.log.recovery import now_ms
 from ottla.broker.transactions.register import Register
-from ottla.broker.transactions.transaction import EPOCH_MAX, Partition, Transaction
+from ottla.broker.transactions.transaction import EPOCH_MAX, TV2, Partition, State, Transaction
 
 logger = logging.getLogger("ottla.broker")
 
@@ -74,6 +74,11 @@ class BrokerMarkers:
         log = topic.partition(partition[1]) if topic else None
         return (topic, log) if topic and log else None
 
+    def end_of(self, partition: Partition) -> int:
+        """Where the durable part of a partition ends; 0 if there is no such partition."""
+        found = self._find(partition)
+        return found[1].high_watermark if found else 0
+
     # After a start
 
     def settle(self, register: Register) -> None:
@@ -82,13 +87,17 @@ class BrokerMarkers:
         Of a prepared transaction only what is still open keeps its place: the rest had its marker before the crash. A
         partition that is open in its log, though the register does not know (with transaction.version 2 partitions are
         added by producing, and a power cut may have kept the records alone), is taken into its producer's transaction;
-        so is a group. If the producer is gone, nobody can ever end it: it is aborted.
+        so is a group. If the producer is gone, nobody can ever end it: it is aborted. So is what an earlier transaction
+        has left open: with `--flush interval` or `none` a power cut may take a marker, and keep what was done since.
         """
         by_producer = {one.producer_id: one for one in register.by_id.values()}
         for one in register.by_id.values():
             if one.is_prepared:
                 one.unmarked_partitions = {part for part in one.partitions if self._wants_marker(one, part)}
                 one.unmarked_groups = {group for group in one.groups if self._has_pending(one, group)}
+            elif lost := {part: self.end_of(part) for part, start in one.starts.items() if start > self.end_of(part)}:
+                # The log has lost its end, and what the producer writes next is before where it began.
+                register.add(one, lost, set(), one.version, now_ms())
         for topic, index, log in self._catalog.logs():
             for producer_id in list(log.transactions.open):
                 self._adopt_partition(topic, index, log, producer_id, by_producer.get(producer_id), register)
@@ -99,22 +108,31 @@ class BrokerMarkers:
         found = self._find(partition)
         if found is None or one.producer_id not in found[1].transactions.open:
             return False
-        # At a later epoch: these are records of the transaction after this one.
-        return found[1].producers.states[one.producer_id].epoch <= one.written_epoch
+        # At a later epoch: these are records of the transaction after this one. At an earlier one, of one before.
+        if found[1].producers.states[one.producer_id].epoch != one.written_epoch:
+            return False
+        return self._is_of(one, partition, found[1])
+
+    def _is_of(self, one: Transaction, partition: Partition, log: PartitionLog) -> bool:
+        """Whether what is open in a log began after the partition was added: with version 1 epochs do not tell."""
+        return partition in one.partitions and log.transactions.open[one.producer_id] >= one.starts[partition]
 
     def _has_pending(self, one: Transaction, group: str) -> bool:
         epoch = self._groups.pending.epoch(group, one.producer_id)
-        return epoch is not None and epoch <= one.written_epoch
+        return epoch is not None and epoch == one.written_epoch
 
     def _adopt_partition(
         self, topic: Topic, index: int, log: PartitionLog, producer_id: int, one: Transaction | None, register: Register
     ) -> None:
         epoch = log.producers.states[producer_id].epoch
         partition = topic.name, index
-        if one is not None and partition in (one.unmarked_partitions if one.is_prepared else one.partitions):
+        if one is not None and one.is_prepared and partition in one.unmarked_partitions:
             return
-        if one is not None and self._goes_on(one, epoch, register):
-            register.add(one, {partition}, set(), one.version, now_ms())
+        known = one is not None and not one.is_prepared and partition in one.partitions
+        if known and one is not None and one.epoch == epoch and self._is_of(one, partition, log):
+            return
+        if one is not None and not known and self._goes_on(one, epoch, register):
+            register.add(one, {partition: log.transactions.open[producer_id]}, set(), TV2, now_ms())
             logger.warning("%s: transaction %s is open here, and goes on", log.folder, one.id)
             return
         logger.warning("%s: aborting the transaction of producer %d, nobody can end it", log.folder, producer_id)
@@ -124,10 +142,12 @@ class BrokerMarkers:
     def _adopt_group(
         self, group: str, producer_id: int, epoch: int, one: Transaction | None, register: Register
     ) -> None:
-        if one is not None and group in (one.unmarked_groups if one.is_prepared else one.groups):
+        if one is not None and one.is_prepared and group in one.unmarked_groups:
+            return
+        if one is not None and not one.is_prepared and one.epoch == epoch and group in one.groups:
             return
         if one is not None and self._goes_on(one, epoch, register):
-            register.add(one, set(), {group}, one.version, now_ms())
+            register.add(one, {}, {group}, TV2, now_ms())
             return
         logger.warning("group %s: dropping offsets of producer %d's transaction, nobody can end it", group, producer_id)
         self._groups.finish(group, producer_id, committed=False)
@@ -136,6 +156,8 @@ class BrokerMarkers:
         """Whether what is open at an epoch belongs to the transaction that its producer has open, or may go on with."""
         if one.epoch != epoch:
             return False
+        if one.state is not State.EMPTY and one.version < TV2:
+            return False  # its partitions were added before they were written to: this is what one before has left
         if one.is_prepared:
             if one.unmarked_partitions or one.unmarked_groups:
                 return False

@@ -3,7 +3,7 @@
 Journal records:
     ["txn", [...]]                                               a transactional id as a whole (Transaction.snapshot)
     ["init", id, producer id, epoch, last epoch, timeout, ms]    a producer began
-    ["add", id, [[topic, partition]], [group], version, ms]      taken into the transaction
+    ["add", id, [[topic, partition, its end]], [group], version, ms]     taken into the transaction
     ["end", id, marker, epoch, last epoch, next producer id, version, ms]    decided
     ["done", id, ms]                                             all markers written
     ["gone", id]                                                 expired
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ottla.broker.log.control import Marker
 from ottla.broker.log.journal import Entry, Journal
-from ottla.broker.transactions.transaction import Partition, State, Transaction
+from ottla.broker.transactions.transaction import Partition, State, Transaction, places, starts_of
 
 JOURNAL = "transactions.journal"
 
@@ -45,9 +45,9 @@ class Register:
         self.by_id[one.id] = one
         one.initialise(producer_id, epoch, last_epoch, timeout_ms, now)
 
-    def add(self, one: Transaction, partitions: set[Partition], groups: set[str], version: int, now: int) -> None:
-        self.journal.append(["add", one.id, list(map(list, partitions)), list(groups), version, now])
-        one.add(partitions, groups, version, now)
+    def add(self, one: Transaction, starts: dict[Partition, int], groups: set[str], version: int, now: int) -> None:
+        self.journal.append(["add", one.id, places(starts), list(groups), version, now])
+        one.add(starts, groups, version, now)
 
     def prepare(
         self,
@@ -89,7 +89,7 @@ class Register:
             return
         one = self.by_id[name]
         if kind == "add":
-            one.add({(topic, index) for topic, index in entry[2]}, set(entry[3]), entry[4], entry[5])
+            one.add(starts_of(entry[2]), set(entry[3]), entry[4], entry[5])
         elif kind == "end":
             one.prepare(Marker(entry[2]), *entry[3:8])
         elif kind == "done":

@@ -59,6 +59,7 @@ class Transaction:
         "previous_producer_id",
         "producer_id",
         "started_at",
+        "starts",
         "state",
         "timeout_ms",
         "unmarked_groups",
@@ -80,6 +81,9 @@ class Transaction:
         self.state = State.EMPTY
         self.version = 0
         self.partitions: set[Partition] = set()
+        self.starts: dict[
+            Partition, int
+        ] = {}  # where partitions ended when they were added: what is before is not of it
         self.groups: set[str] = set()
         # Those that still want their marker. Not stored: at a start, what is open in the logs says it.
         self.unmarked_partitions: set[Partition] = set()
@@ -110,12 +114,13 @@ class Transaction:
         self.state = State.EMPTY
         self.started_at, self.updated_at = -1, now
 
-    def add(self, partitions: set[Partition], groups: set[str], version: int, now: int) -> None:
-        """Takes partitions and groups into the transaction, which begins with the first of them."""
+    def add(self, starts: dict[Partition, int], groups: set[str], version: int, now: int) -> None:
+        """Takes partitions, each with where it ends, and groups into the transaction, which begins with the first."""
         if self.state is not State.ONGOING:
             self.state = State.ONGOING
             self.started_at = now
-        self.partitions |= partitions
+        self.partitions |= starts.keys()
+        self.starts |= starts
         self.groups |= groups
         self.version = version
         self.updated_at = now
@@ -141,6 +146,7 @@ class Transaction:
             self.next_producer_id = NO_PRODUCER_ID
             self.epoch = 0
         self.partitions, self.groups = set(), set()
+        self.starts = {}
         self.unmarked_partitions, self.unmarked_groups = set(), set()
         self.updated_at = now
 
@@ -156,7 +162,7 @@ class Transaction:
             self.timeout_ms,
             self.state.value,
             self.version,
-            sorted(map(list, self.partitions)),
+            places(self.starts),
             sorted(self.groups),
             self.started_at,
             self.updated_at,
@@ -170,8 +176,19 @@ class Transaction:
         self.previous_producer_id, self.next_producer_id, self.epoch, self.last_epoch, self.timeout_ms = rest[:5]
         self.state = State(rest[5])
         self.version = rest[6]
-        self.partitions = {(topic, index) for topic, index in rest[7]}
+        self.starts = starts_of(rest[7])
+        self.partitions = set(self.starts)
         self.groups = set(rest[8])
         self.unmarked_partitions, self.unmarked_groups = set(self.partitions), set(self.groups)
         self.started_at, self.updated_at, self.written_epoch = rest[9:12]
         return self
+
+
+def places(starts: dict[Partition, int]) -> list[list[Any]]:
+    """Partitions and where the transaction begins in them, made of what JSON has."""
+    return [[*partition, start] for partition, start in sorted(starts.items())]
+
+
+def starts_of(places: list[list[Any]]) -> dict[Partition, int]:
+    """What `places` has made. Journals of older versions do not say where: it may begin anywhere."""
+    return {(topic, index): start[0] if start else 0 for topic, index, *start in places}
