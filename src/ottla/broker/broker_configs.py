@@ -29,9 +29,12 @@ class Dynamic(NamedTuple):
     kind: int
     default: str
     check: Check
+    doc: str
 
 
-OWN: dict[str, Dynamic] = {CLEANER_BACKOFF: Dynamic(LONG, "15000", whole(LONG, 0))}
+OWN: dict[str, Dynamic] = {
+    CLEANER_BACKOFF: Dynamic(LONG, "15000", whole(LONG, 0), "How often logs to compact are looked for.")
+}
 
 # Changed in Kafka while it runs, stored here: threads, buffers, limits of a kind this broker does not have.
 STORED = frozenset(
@@ -69,6 +72,12 @@ def kind_of(name: str) -> int:
         return own.kind
     topic = BY_BROKER_NAME.get(name)
     return topic.kind if topic else INT
+
+
+def doc_of(name: str) -> str:
+    """What a broker setting that may change does here."""
+    known = OWN.get(name) or BY_BROKER_NAME.get(name)
+    return known.doc if known else "Stored, not acted on."
 
 
 def is_dynamic(name: str) -> bool:

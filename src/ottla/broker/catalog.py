@@ -26,19 +26,26 @@ from ottla.broker.security.store import SecurityStore
 from ottla.broker.topic_configs import TopicConfig
 from ottla.errors import CorruptLog
 
-_LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+NAME_MAX = 249
+_LEGAL_NAME = re.compile(rf"[a-zA-Z0-9._-]{{1,{NAME_MAX}}}")
 PRODUCER_ID_BLOCK = 1000
 JOURNAL = "catalog.journal"
 INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state"})
 
 
 def name_fault(name: str) -> str | None:
-    """What is wrong with a topic name, in words; None if nothing is."""
-    if name in (".", ".."):
-        return 'Topic name cannot be "." or ".."'
-    if _LEGAL_NAME.fullmatch(name):
+    """What is wrong with a topic name, in Kafka's words; None if nothing is."""
+    if name not in (".", "..") and _LEGAL_NAME.fullmatch(name):
         return None
-    return f"Topic name is illegal: {name!r} must be 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'"
+    if not name:
+        why = "the empty string is not allowed"
+    elif name in (".", ".."):
+        why = f"'{name}' is not allowed"
+    elif len(name) > NAME_MAX:
+        why = f"the length of '{name}' is longer than the max allowed length {NAME_MAX}"
+    else:
+        why = f"'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+    return f"Topic name is invalid: {why}"
 
 
 def collide(name: str, other: str) -> bool:

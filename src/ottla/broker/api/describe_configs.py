@@ -5,6 +5,8 @@ Synonyms and documentation where asked for. Errors: UNKNOWN_TOPIC_OR_PARTITION, 
 
 from __future__ import annotations
 
+import re
+
 from ottla.broker.api import group_settings
 from ottla.broker.api.configs import broker_entries, cluster_entries, entries
 from ottla.broker.api.group_settings import GROUP_RESOURCE
@@ -18,6 +20,7 @@ from ottla.broker.wire.messages.describe_configs import DESCRIBE_CONFIGS
 from ottla.broker.wire.schema import Message
 
 API = DESCRIBE_CONFIGS
+_WHOLE = re.compile(r"[+-]?[0-9]{1,10}")
 
 
 def handle(broker: Broker, call: Call) -> Message:
@@ -27,7 +30,8 @@ def handle(broker: Broker, call: Call) -> Message:
 def _describe(broker: Broker, call: Call, wanted: Message) -> Message:
     kind, name = wanted["resource_type"], wanted["resource_name"]
     answer: Message = {"resource_type": kind, "resource_name": name, "error_message": "", "configs": []}
-    names = wanted["configuration_keys"]
+    names = wanted["configuration_keys"] or None  # none named: all
+    documented = call.body["include_documentation"]
     if kind == TOPIC_RESOURCE:
         fault = name_fault(name)
         if fault:
@@ -35,22 +39,21 @@ def _describe(broker: Broker, call: Call, wanted: Message) -> Message:
         topic = broker.catalog.topics.get(name)
         if topic is None:
             return answer | {"error_code": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "error_message": ""}
-        answer["configs"] = entries(broker.catalog, topic.config, names, documented=call.body["include_documentation"])
+        answer["configs"] = entries(broker.catalog, topic.config, names, documented=documented)
     elif kind == BROKER_RESOURCE:
         node = broker.catalog.node
-        if name and not name.isdecimal():
+        if name and not _WHOLE.fullmatch(name):
             message = f"Broker id must be an integer, but it is: {name}"
             return answer | {"error_code": ErrorCode.INVALID_REQUEST, "error_message": message}
-        if name not in ("", node):
+        if name and int(name) != int(node):
             message = f"Unexpected broker id, expected {node} or empty string, but received {name}"
             return answer | {"error_code": ErrorCode.INVALID_REQUEST, "error_message": message}
         if name:
-            answer["configs"] = broker_entries(broker.catalog, broker.config, names)
+            answer["configs"] = broker_entries(broker.catalog, broker.config, names, documented=documented)
         else:
-            answer["configs"] = cluster_entries(broker.catalog, names)
+            answer["configs"] = cluster_entries(broker.catalog, names, documented=documented)
     elif kind == GROUP_RESOURCE:
         try:
-            documented = call.body["include_documentation"]
             answer["configs"] = group_settings.entries(broker, name, names, documented=documented)
         except Refused as refused:
             return answer | {"error_code": refused.code, "error_message": str(refused)}
