@@ -47,7 +47,8 @@ soak-kills: $(VENV)/.dev ## Kill the broker KILLS times under load, and clients 
 
 soak-power: $(VENV)/.dev ## Cut the broker's power at POWER_CUTS points, once and again, with transactions, and with each flush policy
 	OTTLA_POWER_CUTS=$(POWER_CUTS) $(BIN)/pytest --timeout 7200 tests/faults/test_power_cuts.py tests/faults/test_repeated_power_cuts.py \
-		tests/faults/test_transaction_power_cuts.py tests/faults/test_unsynced_power_cuts.py $(ARGS)
+		tests/faults/test_transaction_power_cuts.py tests/faults/test_unsynced_power_cuts.py \
+		tests/faults/test_unsynced_transaction_power_cuts.py $(ARGS)
 
 soak-damage: $(VENV)/.dev ## Damage the broker's files, fuzz its requests, try histories of logs and transactions
 	OTTLA_DAMAGES=20 OTTLA_FUZZ=5000 OTTLA_LOG_STATES=2000 OTTLA_TRANSACTION_STATES=1000 $(BIN)/pytest --timeout 7200 \

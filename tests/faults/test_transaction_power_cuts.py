@@ -6,12 +6,15 @@ OTTLA_POWER_CUTS says how many cuts; OTTLA_POWER_CUT_SEED repeats a run's choice
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -41,12 +44,13 @@ pytestmark = [
 ]
 
 _PROGRAM = """
-import sys
+import json, sys
 from pathlib import Path
 from ottla.broker import BrokerConfig, serve
 from ottla.broker.log import journal
 journal.COMPACT_ABOVE_BYTES = 3000  # so that the journals are written anew now and then
-serve(BrokerConfig(data_dir=Path(sys.argv[1]), port=0, checkpoint_interval_ms=100))
+options = {"checkpoint_interval_ms": 100} | json.loads(sys.argv[2])
+serve(BrokerConfig(data_dir=Path(sys.argv[1]), port=0, **options))
 """
 
 
@@ -57,11 +61,17 @@ class Address:
 
 @dataclass
 class Transaction:
-    """What a producer did. `decided` is the recorder's position once it was told; None if it never was."""
+    """What a producer did.
+
+    Attributes:
+        counts: How many records each partition got.
+        decided: The recorder's position once the producer was told; None if it never was.
+    """
 
     number: int
     commit: bool
     partitions: set[int] = field(default_factory=set)
+    counts: dict[int, int] = field(default_factory=dict)
     with_offset: bool = False
     decided: int | None = None
 
@@ -70,8 +80,11 @@ class Transaction:
 
 
 class Worker(threading.Thread):
-    def __init__(self, address: Any, number: int, recorded: Path, seed: int) -> None:
+    """A producer. Its transactions begin `pause_s` apart at least."""
+
+    def __init__(self, address: Any, number: int, recorded: Path, seed: int, pause_s: float = 0.0) -> None:
         super().__init__()
+        self.pause_s = pause_s
         self.address = address
         self.number = number
         self.recorded = recorded
@@ -83,7 +96,9 @@ class Worker(threading.Thread):
         try:
             with Asking(self.address) as asking:
                 one = Transactor(asking, f"x-{self.number}").begin(5)
+                begun = time.monotonic()
                 for number in range(TRANSACTIONS):
+                    time.sleep(max(0.0, begun + number * self.pause_s - time.monotonic()))
                     self._transact(one, number * PRODUCERS + self.number)
         except BaseException as failure:
             self.failure = failure
@@ -97,7 +112,8 @@ class Worker(threading.Thread):
             assert set(one.add(TOPIC, *chosen)) == {NONE}
         for partition in chosen:
             made.partitions.add(partition)
-            values = [made.value(partition)] * self.dice.randrange(1, 4)
+            made.counts[partition] = self.dice.randrange(1, 4)
+            values = [made.value(partition)] * made.counts[partition]
             assert one.produce(TOPIC, values, partition=partition, version=12 if new else 9)[0] == NONE
         if self.dice.random() < 0.7:
             made.with_offset = True
@@ -151,14 +167,22 @@ def address_of(broker: RunningBroker) -> Any:
     return Address(f"127.0.0.1:{broker.server.port}")
 
 
-def work(folder: Path, recorded: Path, recorder: Path, seed: int) -> list[Worker]:
+def work(
+    folder: Path,
+    recorded: Path,
+    recorder: Path,
+    seed: int,
+    options: Mapping[str, object] | None = None,
+    pause_s: float = 0.0,
+) -> list[Worker]:
+    """Lets the producers work on a broker under the recorder. `options` are its settings, as in `BrokerConfig`."""
     environment = {
         "LD_PRELOAD": str(recorder),
         "POWERCUT_ROOT": str(folder),
         "POWERCUT_JOURNAL": str(recorded),
         "PYTHONPATH": ":".join(sys.path),
     }
-    command = [sys.executable, "-c", _PROGRAM, str(folder)]
+    command = [sys.executable, "-c", _PROGRAM, str(folder), json.dumps(dict(options or {}))]
     broker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert broker.stdout is not None
     try:
@@ -167,7 +191,7 @@ def work(folder: Path, recorded: Path, recorder: Path, seed: int) -> list[Worker
             topic = {"name": TOPIC, "num_partitions": PARTITIONS, "replication_factor": 1, "configs": []}
             answer = asking.ask(CREATE_TOPICS, 5, topics=[topic], timeout_ms=10_000)
             assert answer["topics"][0]["error_code"] == NONE
-        workers = [Worker(address, number, recorded, seed + number) for number in range(PRODUCERS)]
+        workers = [Worker(address, number, recorded, seed + number, pause_s) for number in range(PRODUCERS)]
         for worker in workers:
             worker.start()
         for worker in workers:
