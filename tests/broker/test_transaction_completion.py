@@ -10,6 +10,7 @@ import pytest
 
 from ottla.broker.log.control import Marker
 from ottla.broker.transactions.coordinator import TransactionCoordinator
+from ottla.broker.transactions.transaction import Start
 
 Callback = Callable[[], None]
 
@@ -33,8 +34,8 @@ class Markers:
     def write(self, _one: object, done: Callback) -> None:
         done()
 
-    def end_of(self, _partition: object) -> int:
-        return 0
+    def start_in(self, _partition: object) -> Start:
+        return Start("", 0)
 
     def settle(self, _register: object) -> None: ...
 

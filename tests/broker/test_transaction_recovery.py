@@ -13,6 +13,7 @@ from ottla.broker.log.journal import Journal
 from ottla.broker.transactions.register import JOURNAL
 from ottla.broker.transactions.transaction import EPOCH_LAST
 from ottla.broker.wire.messages.create_topics import CREATE_TOPICS
+from ottla.broker.wire.messages.delete_topics import DELETE_TOPICS
 from tests.broker.batches import batch
 from tests.broker.running import RunningBroker
 from tests.contracts.asking import Asking
@@ -37,13 +38,17 @@ def rewrite(folder: Path, kept: list[list[Any]]) -> None:
     journal.close()
 
 
+def create(asking: Asking) -> None:
+    topic = {"name": TOPIC, "num_partitions": 2, "replication_factor": 1, "configs": []}
+    assert asking.ask(CREATE_TOPICS, 5, topics=[topic], timeout_ms=1000)["topics"][0]["error_code"] == NONE
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two partitions: one transactional id has an open transaction with records in both, and an offset."""
     folder = tmp_path / "data"
     with RunningBroker(folder) as broker, Asking(address_of(broker)) as asking:
-        topic = {"name": TOPIC, "num_partitions": 2, "replication_factor": 1, "configs": []}
-        assert asking.ask(CREATE_TOPICS, 5, topics=[topic], timeout_ms=1000)["topics"][0]["error_code"] == NONE
+        create(asking)
         one = Transactor(asking, "x").begin(5)
         assert one.produce(TOPIC, version=12) == (NONE, 0)
         assert one.produce(TOPIC, version=12, partition=1) == (NONE, 0)
@@ -188,6 +193,23 @@ def test_what_was_aborted_is_not_committed_by_the_next_transaction_where_the_mar
             one.end(commit=True, version=version, producer_epoch=one.epoch - (version == 5))
         one.wait_for("CompleteCommit")
         wait_until(lambda: markers(one)[0][:2] == ["data", "abort"], what="it was aborted")
+
+
+def test_a_topic_that_was_made_anew_within_a_transaction_is_committed_with_it(folder: Path, one: Transactor) -> None:
+    for _ in started(folder, one):
+        one.finish(commit=True, version=3)
+        assert one.add(TOPIC, 0) == [NONE]
+        assert (
+            one.asking.ask(DELETE_TOPICS, 5, topic_names=[TOPIC], timeout_ms=1000)["responses"][0]["error_code"] == NONE
+        )
+        create(one.asking)
+        assert one.produce(TOPIC, version=9) == (NONE, 0)
+        one.finish(commit=True, version=3)
+    rewrite(folder, entries(folder)[:-1])
+    cut_last_batch(folder, 0)
+    for _ in started(folder, one):
+        one.wait_for("CompleteCommit")
+        wait_until(lambda: markers(one)[0] == ["data", "commit"], what="it is committed")
 
 
 def test_when_the_epochs_are_used_up_an_end_gives_a_new_producer_id(folder: Path, one: Transactor) -> None:

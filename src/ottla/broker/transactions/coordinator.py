@@ -29,6 +29,7 @@ from ottla.broker.transactions.transaction import (
     TV2,
     Partition,
     Refused,
+    Start,
     State,
     Transaction,
 )
@@ -56,8 +57,8 @@ class Markers(Protocol):
         What has it is taken out of the unmarked partitions and groups. Raises OSError: some may have it.
         """
 
-    def end_of(self, partition: Partition) -> int:
-        """Where the durable part of a partition ends; 0 if there is no such partition."""
+    def start_in(self, partition: Partition) -> Start:
+        """Where a transaction begins that takes in the partition now: at the end of what is durable of it."""
 
     def settle(self, register: Register) -> None:
         """After a start: finds what the logs and groups say is open, and squares it with the register."""
@@ -196,7 +197,7 @@ class TransactionCoordinator:
         self.check_open_for(one, epoch)
         if one.state is State.ONGOING and partitions <= one.partitions and groups <= one.groups:
             return None
-        starts = {partition: self._markers.end_of(partition) for partition in partitions - one.partitions}
+        starts = {partition: self._markers.start_in(partition) for partition in partitions - one.partitions}
         self.register.add(one, starts, groups - one.groups, version, self._now_ms())
         self._watch_timeouts()
         return self.register.journal

@@ -12,7 +12,7 @@ from ottla.broker.log.flusher import Syncable
 from ottla.broker.log.partition_log import PartitionLog
 from ottla.broker.log.recovery import now_ms
 from ottla.broker.transactions.register import Register
-from ottla.broker.transactions.transaction import EPOCH_MAX, TV2, Partition, State, Transaction
+from ottla.broker.transactions.transaction import EPOCH_MAX, TV2, Partition, Start, State, Transaction
 
 logger = logging.getLogger("ottla.broker")
 
@@ -74,10 +74,10 @@ class BrokerMarkers:
         log = topic.partition(partition[1]) if topic else None
         return (topic, log) if topic and log else None
 
-    def end_of(self, partition: Partition) -> int:
-        """Where the durable part of a partition ends; 0 if there is no such partition."""
+    def start_in(self, partition: Partition) -> Start:
+        """Where a transaction begins that takes in the partition now: at the end of what is durable of it."""
         found = self._find(partition)
-        return found[1].high_watermark if found else 0
+        return Start(found[0].id.hex(), found[1].high_watermark) if found else Start("", 0)
 
     # After a start
 
@@ -95,9 +95,9 @@ class BrokerMarkers:
             if one.is_prepared:
                 one.unmarked_partitions = {part for part in one.partitions if self._wants_marker(one, part)}
                 one.unmarked_groups = {group for group in one.groups if self._has_pending(one, group)}
-            elif lost := {part: self.end_of(part) for part, start in one.starts.items() if start > self.end_of(part)}:
-                # The log has lost its end, and what the producer writes next is before where it began.
-                register.add(one, lost, set(), one.version, now_ms())
+            elif shorter := self._shorter(one):
+                # What the producer writes next is before where it began.
+                register.add(one, shorter, set(), one.version, now_ms())
         for topic, index, log in self._catalog.logs():
             for producer_id in list(log.transactions.open):
                 self._adopt_partition(topic, index, log, producer_id, by_producer.get(producer_id), register)
@@ -113,9 +113,22 @@ class BrokerMarkers:
             return False
         return self._is_of(one, partition, found[1])
 
+    def _shorter(self, one: Transaction) -> dict[Partition, Start]:
+        """The partitions of a transaction whose logs have lost their ends, and where they end now."""
+        now = {partition: self.start_in(partition) for partition in one.starts}
+        return {
+            partition: now[partition]
+            for partition, start in one.starts.items()
+            if now[partition].topic_id == start.topic_id and now[partition].offset < start.offset
+        }
+
     def _is_of(self, one: Transaction, partition: Partition, log: PartitionLog) -> bool:
         """Whether what is open in a log began after the partition was added: with version 1 epochs do not tell."""
-        return partition in one.partitions and log.transactions.open[one.producer_id] >= one.starts[partition]
+        start = one.starts.get(partition)
+        if start is None:
+            return False
+        is_new = self._catalog.topics[partition[0]].id.hex() != start.topic_id
+        return is_new or log.transactions.open[one.producer_id] >= start.offset
 
     def _has_pending(self, one: Transaction, group: str) -> bool:
         epoch = self._groups.pending.epoch(group, one.producer_id)
@@ -132,7 +145,8 @@ class BrokerMarkers:
         if known and one is not None and one.epoch == epoch and self._is_of(one, partition, log):
             return
         if one is not None and not known and self._goes_on(one, epoch, register):
-            register.add(one, {partition: log.transactions.open[producer_id]}, set(), TV2, now_ms())
+            start = Start(topic.id.hex(), log.transactions.open[producer_id])
+            register.add(one, {partition: start}, set(), TV2, now_ms())
             logger.warning("%s: transaction %s is open here, and goes on", log.folder, one.id)
             return
         logger.warning("%s: aborting the transaction of producer %d, nobody can end it", log.folder, producer_id)

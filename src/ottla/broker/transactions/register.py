@@ -3,7 +3,7 @@
 Journal records:
     ["txn", [...]]                                               a transactional id as a whole (Transaction.snapshot)
     ["init", id, producer id, epoch, last epoch, timeout, ms]    a producer began
-    ["add", id, [[topic, partition, its end]], [group], version, ms]     taken into the transaction
+    ["add", id, [[topic, partition, topic id, its end]], [group], version, ms]     taken into the transaction
     ["end", id, marker, epoch, last epoch, next producer id, version, ms]    decided
     ["done", id, ms]                                             all markers written
     ["gone", id]                                                 expired
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ottla.broker.log.control import Marker
 from ottla.broker.log.journal import Entry, Journal
-from ottla.broker.transactions.transaction import Partition, State, Transaction, places, starts_of
+from ottla.broker.transactions.transaction import Partition, Start, State, Transaction, places, starts_of
 
 JOURNAL = "transactions.journal"
 
@@ -45,7 +45,7 @@ class Register:
         self.by_id[one.id] = one
         one.initialise(producer_id, epoch, last_epoch, timeout_ms, now)
 
-    def add(self, one: Transaction, starts: dict[Partition, int], groups: set[str], version: int, now: int) -> None:
+    def add(self, one: Transaction, starts: dict[Partition, Start], groups: set[str], version: int, now: int) -> None:
         self.journal.append(["add", one.id, places(starts), list(groups), version, now])
         one.add(starts, groups, version, now)
 

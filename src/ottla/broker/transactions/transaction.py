@@ -11,7 +11,7 @@ PrepareCommit and PrepareAbort are decisions: once one is durable the transactio
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ottla.broker.log.control import Marker
 from ottla.broker.wire.errors import ErrorCode
@@ -44,6 +44,18 @@ class Refused(Exception):
     def __init__(self, code: ErrorCode, message: str) -> None:
         self.code = code
         super().__init__(message)
+
+
+class Start(NamedTuple):
+    """Where a transaction begins in a partition: what lies before is not of it.
+
+    Attributes:
+        topic_id: The topic that the partition was of (hex): one that was deleted and made anew has other offsets.
+        offset: Where the partition ended when it was added.
+    """
+
+    topic_id: str
+    offset: int
 
 
 class Transaction:
@@ -81,9 +93,7 @@ class Transaction:
         self.state = State.EMPTY
         self.version = 0
         self.partitions: set[Partition] = set()
-        self.starts: dict[
-            Partition, int
-        ] = {}  # where partitions ended when they were added: what is before is not of it
+        self.starts: dict[Partition, Start] = {}
         self.groups: set[str] = set()
         # Those that still want their marker. Not stored: at a start, what is open in the logs says it.
         self.unmarked_partitions: set[Partition] = set()
@@ -114,8 +124,8 @@ class Transaction:
         self.state = State.EMPTY
         self.started_at, self.updated_at = -1, now
 
-    def add(self, starts: dict[Partition, int], groups: set[str], version: int, now: int) -> None:
-        """Takes partitions, each with where it ends, and groups into the transaction, which begins with the first."""
+    def add(self, starts: dict[Partition, Start], groups: set[str], version: int, now: int) -> None:
+        """Takes partitions, each with where the transaction begins in it, and groups; it begins with the first."""
         if self.state is not State.ONGOING:
             self.state = State.ONGOING
             self.started_at = now
@@ -184,11 +194,11 @@ class Transaction:
         return self
 
 
-def places(starts: dict[Partition, int]) -> list[list[Any]]:
+def places(starts: dict[Partition, Start]) -> list[list[Any]]:
     """Partitions and where the transaction begins in them, made of what JSON has."""
-    return [[*partition, start] for partition, start in sorted(starts.items())]
+    return [[*partition, *start] for partition, start in sorted(starts.items())]
 
 
-def starts_of(places: list[list[Any]]) -> dict[Partition, int]:
+def starts_of(places: list[list[Any]]) -> dict[Partition, Start]:
     """What `places` has made. Journals of older versions do not say where: it may begin anywhere."""
-    return {(topic, index): start[0] if start else 0 for topic, index, *start in places}
+    return {(topic, index): Start(*start) if start else Start("", 0) for topic, index, *start in places}
