@@ -183,6 +183,28 @@ async def test_what_another_thread_sends_while_the_client_is_replaced_stays_in_o
     assert [record.value for record in world.records(world.orders)] == sent
 
 
+async def test_a_client_whose_broker_takes_its_time_is_kept_and_nothing_is_sent_twice(
+    world: World, faults: Faults, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka = msgspec.structs.replace(world.settings.kafka, bootstrap_servers=faults.bootstrap_servers)
+    create_topic(world.broker, world.orders)
+    reports: list[Any] = []
+    sent = [b"%d" % number for number in range(100)]
+    producer = KafkaProducer(kafka)
+    try:
+        with faults.delay("Produce", 15.0, times=1) as late:
+            for value in sent:
+                producer.send(world.orders, value, on_delivery=lambda error, _: reports.append(error))
+                if value == b"50":
+                    await eventually(lambda: late.hits, what="the first is on its way")
+            await eventually(lambda: len(reports) == len(sent), within_s=WITHIN_S)
+    finally:
+        producer.close(WITHIN_S)
+    assert reports == [None] * len(sent)
+    assert [record.value for record in world.records(world.orders)] == sent
+    assert "a new client" not in caplog.text
+
+
 async def test_a_script_goes_on(world: World, faults: Faults, settings: Settings) -> None:
     def play() -> None:
         with Producer(settings=settings) as producer:

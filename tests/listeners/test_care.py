@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from ottla.kafka import reach
-from ottla.kafka.reach import Reach
+from ottla.kafka.reach import Reach, Reply
 from ottla.listeners.care import CALM_S, DOUBTED_S, DOUBTED_S_MAX, IDLE_S, Care
 from ottla.settings import KafkaSettings
 
@@ -20,13 +20,13 @@ class _Stage:
         self.answered = {OWN: True, OTHER: True}
         self.asked: list[Any] = []
         monkeypatch.setattr(reach, "open_client", lambda *_args, **_kwargs: OTHER)
-        monkeypatch.setattr(reach, "names_brokers", self._names_brokers)
+        monkeypatch.setattr(reach, "ask_for_brokers", self._ask_for_brokers)
         kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1")
         self.care = Care(Reach(kafka, patience_s=3.0, clock=lambda: self.now), clock=lambda: self.now)
 
-    def _names_brokers(self, client: Any, _timeout_s: float) -> bool:
+    def _ask_for_brokers(self, client: Any, _timeout_s: float) -> Reply:
         self.asked.append(client)
-        return self.answered[client]
+        return Reply.BROKERS if self.answered[client] else Reply.NOBODY
 
     def look(self, *, away: bool = True, busy: bool = True) -> bool | None:
         return self.care.answered(OWN, away=away, busy=busy)

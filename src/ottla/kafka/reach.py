@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any
 
 import confluent_kafka
@@ -28,6 +29,17 @@ ANSWER_S = 1.0
 
 PATIENCE_S = 5.0
 """For so long others must have been answered while a client was not: it connects again within a second or two."""
+
+
+class Reply(Enum):
+    """What became of a question for the cluster's brokers."""
+
+    BROKERS = auto()
+    """There are some."""
+    NONE_YET = auto()
+    """Somebody was asked and has not answered, or has none to name."""
+    NOBODY = auto()
+    """The client is connected to no broker that it could ask."""
 
 
 class Reach:
@@ -50,13 +62,15 @@ class Reach:
         """Whether the client was answered when it was asked last."""
 
     def is_lost(self, client: Any) -> bool:
-        """Asks the brokers with the client and, where it gets no answer, with a new one: takes up to 2 s then.
+        """Asks the brokers with the client and, where it has nobody to ask, with a new one: takes up to 2 s then.
 
         Returns:
-            True once others were answered, at each asking, for `patience_s` while the client was not.
+            True once others were answered, at each asking, for `patience_s` while the client had nobody to ask.
         """
-        self.has_brokers = names_brokers(client, ANSWER_S)
-        if self.has_brokers or not self._others_are_answered():
+        reply = ask_for_brokers(client, ANSWER_S)
+        self.has_brokers = reply is Reply.BROKERS
+        # A broker that takes its time is one: it may have the client's records, which another would send once more.
+        if reply is not Reply.NOBODY or not self._others_are_answered():
             self._others_since = None
             return False
         now = self._clock()
@@ -74,12 +88,14 @@ class Reach:
         except Exception as error:  # a token that is not to be had, and the like
             log.warning("whether brokers answer others cannot be known: %s", error)
             return False
-        return names_brokers(other, ANSWER_S)
+        return ask_for_brokers(other, ANSWER_S) is Reply.BROKERS
 
 
-def names_brokers(client: Any, timeout_s: float) -> bool:
-    """Whether a broker answers a client within `timeout_s` seconds, and knows of one."""
+def ask_for_brokers(client: Any, timeout_s: float) -> Reply:
+    """Asks a client for the cluster's brokers; takes up to `timeout_s` seconds."""
     try:
-        return bool(client.list_topics(ASKED, timeout=timeout_s).brokers)
-    except confluent_kafka.KafkaException:
-        return False
+        return Reply.BROKERS if client.list_topics(ASKED, timeout=timeout_s).brokers else Reply.NONE_YET
+    except confluent_kafka.KafkaException as error:
+        # The library's answer where it found no broker to send the question to.
+        is_alone = error.args[0].code() == confluent_kafka.KafkaError._TRANSPORT
+        return Reply.NOBODY if is_alone else Reply.NONE_YET
