@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,6 +66,12 @@ class Services:
             status = child.wait()
             assert status == 0, f"it ended with status {status}; its log: {child.log.read_text()}"
 
+    def say_where(self) -> None:
+        """What their threads are at goes to their logs."""
+        for child in (*self.running, *self._leaving):
+            child.signal(signal.SIGUSR1)
+        time.sleep(1)
+
     def close(self) -> None:
         for child in (*self.running, *self._leaving):
             child.signal(signal.SIGKILL)
@@ -92,6 +99,7 @@ class Cell:
             action(self)
         except Exception as failure:
             self.failure = failure
+            self.services.say_where()
 
     def examine(self, progress: Progress) -> None:
         """Reads what came out, also where something failed: what was lost is often why."""

@@ -134,6 +134,7 @@ def _serve(setup: dict[str, Any], log: str) -> None:
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
     faulthandler.enable()  # a crash says where
+    faulthandler.register(signal.SIGUSR1)  # and so does who is asked
     asyncio.run(main(msgspec.convert(setup, Setup)))
 
 
