@@ -18,7 +18,7 @@ from tests.broker.batches import batch
 from tests.broker.running import RunningBroker
 from tests.contracts.asking import Asking
 from tests.contracts.clients import HOUR_AGO_MS, wait_until
-from tests.contracts.transactor import NONE, TRANSACTIONAL, Transactor, committed, fetch
+from tests.contracts.transactor import INVALID_TXN_STATE, NONE, TRANSACTIONAL, Transactor, committed, fetch
 from tests.faults.test_transaction_power_cuts import address_of
 
 TOPIC, GROUP = "t", "g"
@@ -65,8 +65,8 @@ def one() -> Transactor:
     return producer
 
 
-def started(folder: Path, one: Transactor) -> Iterator[RunningBroker]:
-    with RunningBroker(folder) as broker, Asking(address_of(broker)) as asking:
+def started(folder: Path, one: Transactor, **options: Any) -> Iterator[RunningBroker]:
+    with RunningBroker(folder, **options) as broker, Asking(address_of(broker)) as asking:
         one.asking = asking
         yield broker
 
@@ -134,6 +134,17 @@ def test_what_the_register_has_lost_is_found_in_the_logs(folder: Path, one: Tran
         one.finish(commit=True, version=5)
         assert markers(one) == [["data", "commit"]] * 2
         assert committed(one.asking, GROUP, TOPIC) == (NONE, 7)
+
+
+@pytest.mark.parametrize("flush", ["interval", "none"])
+def test_what_the_register_has_lost_is_aborted_where_it_may_have_lost_an_abort(
+    folder: Path, one: Transactor, flush: str
+) -> None:
+    rewrite(folder, [entry for entry in entries(folder) if entry[0] == "init"])
+    for _ in started(folder, one, flush=flush):
+        wait_until(lambda: markers(one) == [["data", "abort"]] * 2, what="it is aborted")
+        assert one.end(commit=True, version=5)[0] == INVALID_TXN_STATE
+        assert committed(one.asking, GROUP, TOPIC) == (NONE, -1)
 
 
 def test_what_belongs_to_nobody_is_aborted_and_its_producer_fenced(folder: Path, one: Transactor) -> None:

@@ -113,7 +113,7 @@ class Broker:
             self.loop,
             now_ms,
             lambda what, done: ids.when_durable(lambda: self.durable(what, done)),
-            BrokerMarkers(self.catalog, self.coordinator, self.appended, self.durable),
+            BrokerMarkers(self.catalog, self.coordinator, self.appended, self.durable, synced=config.flush == "ack"),
             ids.take,
             timeout_max_ms=config.transaction_max_timeout_ms,
             expiration_ms=config.transactional_id_expiration_ms,

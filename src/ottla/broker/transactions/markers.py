@@ -28,6 +28,7 @@ class BrokerMarkers:
         groups: Hold pending offsets.
         appended: Calls back once what was appended to a log may be acknowledged.
         durable: The same for a journal.
+        synced: Whether nothing is acknowledged before it is on the disk.
     """
 
     def __init__(
@@ -36,7 +37,10 @@ class BrokerMarkers:
         groups: Coordinator,
         appended: Callable[[PartitionLog, Callback], None],
         durable: Callable[[Syncable, Callback], None],
+        *,
+        synced: bool,
     ) -> None:
+        self._synced = synced
         self._catalog = catalog
         self._groups = groups
         self._appended = appended
@@ -170,6 +174,8 @@ class BrokerMarkers:
         """Whether what is open at an epoch belongs to the transaction that its producer has open, or may go on with."""
         if one.epoch != epoch:
             return False
+        if one.state is State.EMPTY and not self._synced:
+            return False  # the register has lost what was decided of it
         if one.state is not State.EMPTY and one.version < TV2:
             return False  # its partitions were added before they were written to: this is what one before has left
         if one.is_prepared:
