@@ -404,3 +404,19 @@ async def test_a_retry_topic_with_another_partition_count_is_told_and_waited_for
 
     async with app.running():
         await eventually(lambda: any("has 2 partitions" in reason for reason in app.health.wrong()))
+
+
+async def test_a_service_does_not_end_while_it_reads_its_retry_topics(world: World) -> None:
+    """The client library's administration answers on threads of its own: a process that ends meanwhile crashes."""
+
+    def reading() -> bool:
+        return any(thread.name == "ottla-retry-topics" for thread in threading.enumerate())
+
+    faults = world.broker.faults
+    kafka = msgspec.structs.replace(world.settings.kafka, bootstrap_servers=faults.bootstrap_servers)
+    app = App(world.group, settings=msgspec.structs.replace(world.settings, kafka=kafka))
+    listen(app, "sync", lambda _order, _ctx: None, world.Ordered, retry=through_topics(0.1, keep=True))
+    with faults.delay("ListOffsets", 1.0):
+        async with app.running():
+            await eventually(reading, what="the retry topics are read")
+        assert not reading()

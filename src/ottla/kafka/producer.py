@@ -25,6 +25,9 @@ PURGED = (confluent_kafka.KafkaError._PURGE_QUEUE, confluent_kafka.KafkaError._P
 POLL_S = 0.02
 """How long the poll thread waits for a report; and so, at most, how long it takes to end."""
 
+END_S = 5.0
+"""How long it may take on a busy machine, or while it asks for the brokers."""
+
 DOUBTED_S = 5.0
 """Records that wait for so long, without one being acknowledged, are cause to ask whether the brokers are there."""
 
@@ -222,7 +225,7 @@ class Producer:
         """Flushes and ends the poll thread. Returns how many records were not acknowledged."""
         left = self.flush(timeout_s)
         self._running = False
-        self._thread.join(1.0)
+        self._thread.join(END_S)
         self._resolve()
         return left
 

@@ -225,6 +225,14 @@ class RetryFlow:
         else:
             self._search = _Search(list(wanted.values()), committed, lambda places: self._find(places, committed))
 
+    def close(self, timeout_s: float) -> None:
+        """Waits for an attempt to read the retry topics to end. From any thread.
+
+        The library answers its administration clients on threads of its own: a process that ends meanwhile crashes.
+        """
+        if (search := self._search) is not None:
+            search.join(timeout_s)
+
     def _failed(self, error: Exception) -> None:
         self._log.warning("the retry topics could not be read, trying again: %s", error)
         self._conditions.raise_condition(CONDITION, f"the retry topics could not be read: {error}")
@@ -280,6 +288,9 @@ class _Search:
     @property
     def over(self) -> bool:
         return not self._thread.is_alive()
+
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:

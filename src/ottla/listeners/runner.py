@@ -181,6 +181,8 @@ class ListenerRunner:
                 self._log.error(
                     "no broker answered the last commit; left without it, what was not committed is delivered again"
                 )
+        if self._retries is not None:
+            await asyncio.to_thread(self._retries.close, LEAVE_S)
         self._control.end()
         self._processor.close()
         self._threads.close()
