@@ -107,9 +107,9 @@ async def test_instances_share_the_work_and_one_takes_over_what_another_leaves(w
 async def test_whoever_had_a_partition_before_can_publish_no_more(world: World) -> None:
     app = service(world)
     async with app.running():
-        await app.schedule(world.Ordered("o-1"), delay=timedelta(seconds=2), event_id="e-1")
+        await app.schedule(world.Ordered("o-1"), delay=timedelta(seconds=8), event_id="e-1")
         group = f"{world.group}-scheduled"
-        # A zombie: it has written the event, and has not committed.
+        # A zombie: it has written the event, long before that is due, and has not committed.
         zombie = TransactionalProducer(world.settings.kafka, f"{group}-0")
         zombie.begin()
         zombie.send(world.orders, b"zombie")
