@@ -65,11 +65,13 @@ class Transaction:
 
     Attributes:
         counts: How many records each partition got.
+        new: Whether it is one of transaction.version 2.
         decided: The recorder's position once the producer was told; None if it never was.
     """
 
     number: int
     commit: bool
+    new: bool
     partitions: set[int] = field(default_factory=set)
     counts: dict[int, int] = field(default_factory=dict)
     with_offset: bool = False
@@ -104,9 +106,9 @@ class Worker(threading.Thread):
             self.failure = failure
 
     def _transact(self, one: Transactor, number: int) -> None:
-        made = Transaction(number, self.dice.random() < 0.7)
+        commit, new = self.dice.random() < 0.7, self.dice.random() < 0.6
+        made = Transaction(number, commit, new)
         self.done.append(made)
-        new = self.dice.random() < 0.6
         chosen = set(self.dice.sample(range(PARTITIONS), self.dice.randrange(1, PARTITIONS + 1)))
         if not new:
             assert set(one.add(TOPIC, *chosen)) == {NONE}

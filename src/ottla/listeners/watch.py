@@ -29,6 +29,9 @@ ANSWER_S = 4.0
 """... and how long an answer may take."""
 
 
+ROUND_S = 2.0
+"""A consumer thread that takes longer for a round does something other than asking for records."""
+
 UNASSIGNED_S = 5.0
 """A group that shares out its partitions anew is done sooner; a member learns that it was put out only at its next
 heartbeat, and that counts too."""
@@ -98,7 +101,7 @@ class Watch:
         self._told: set[str] = set()
         self._stop = threading.Event()
         now = time.monotonic()
-        self._looked_at = self._loop_asked_at = self._loop_answered_at = now
+        self._looked_at = self._loop_asked_at = self._loop_answered_at = self._late_at = now
         self._ends = Ends(
             kafka,
             group=service,
@@ -204,6 +207,8 @@ class Watch:
         self._loop_answered_at = time.monotonic()
 
     def _of_runner(self, runner: Moving, now: float) -> Iterator[tuple[str, str]]:
+        if runner.round_at is None or now - runner.round_at > ROUND_S:
+            self._late_at = now
         if runner.round_at is not None and (silent := now - runner.round_at) > self._limit:
             yield "watch: consumer", f"the consumer thread has not come round for {silent:.0f} s"
         if runner.commit_asked_at is not None and (silent := now - runner.commit_asked_at) > self._limit:
@@ -219,7 +224,9 @@ class Watch:
             if reason is not None:
                 reason = f"{place[0]}[{place[1]}] {reason}"
                 yield f"watch: {place[0]}[{place[1]}]", reason
-                if not one.unfinished and self._is_answered(place, now):
+                # A client that was not asked for records has not failed to give them.
+                asked = now - self._late_at > self._limit
+                if asked and not one.unfinished and self._is_answered(place, now):
                     runner.doubt(reason)
 
     def _is_answered(self, place: Place, now: float) -> bool:

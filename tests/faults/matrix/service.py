@@ -89,7 +89,7 @@ def settings_of(setup: Setup) -> Settings:
         kafka=KafkaSettings(bootstrap_servers=setup.bootstrap_servers, topic_partitions=3, properties=setup.properties),
         registry=RegistrySettings(url=setup.registry_url, timeout_s=2.0),
         listener=ListenerSettings(
-            commit_interval_s=3.0 if late else 0.1,
+            commit_interval_s=10.0 if late else 0.1,
             session_timeout_s=SESSION_S,
             max_poll_interval_s=MAX_POLL_S,
             transaction_timeout_s=TRANSACTION_S,
