@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent import futures
 from typing import Any, cast
 
 import confluent_kafka
@@ -127,6 +128,7 @@ class Admin:
             ],
             request_timeout=self._timeout_s,
         )
+        self._settle(results.values(), "topics could not be created")
         created = []
         for name, result in results.items():
             try:
@@ -212,8 +214,10 @@ class Admin:
 
     def groups(self) -> dict[str, str]:
         """Consumer group to its state (`STABLE`, `EMPTY`, ...)."""
+        result = self._client.list_consumer_groups(request_timeout=self._timeout_s)
+        self._settle([result], "groups could not be listed")
         try:
-            listed = self._client.list_consumer_groups(request_timeout=self._timeout_s).result()
+            listed = result.result()
         except confluent_kafka.KafkaException as error:
             raise self._failure("groups could not be listed", error) from error
         if listed.errors:
@@ -293,17 +297,18 @@ class Admin:
             return {}
         request = {confluent_kafka.TopicPartition(topic, p): spec for (topic, p), spec in wanted.items()}
         results = self._client.list_offsets(request, request_timeout=self._timeout_s)
+        self._settle(results.values(), "offsets could not be read")
         if any(_is_outdated(answer) for answer in results.values()):
             # The client library asks as it has known the leaders, again and again: after a leader's restart for ever.
             self._metadata()
             results = self._client.list_offsets(request, request_timeout=self._timeout_s)
         found = {(tp.topic, tp.partition): answer.offset for tp, answer in self._wait(results, "read").items()}
         if any(offset < 0 for offset in found.values()):  # How this request says that it got no answer in time.
-            timed_out = confluent_kafka.KafkaError(confluent_kafka.KafkaError._TIMED_OUT)
-            raise self._failure("offsets could not be read", confluent_kafka.KafkaException(timed_out))
+            raise self._failure("offsets could not be read", _timed_out())
         return found
 
     def _wait(self, results: Mapping[Any, Any], done: str) -> dict[Any, Any]:
+        self._settle(results.values(), f"{', '.join(str(name) for name in results)} could not be {done}")
         answers = {}
         for name, result in results.items():
             try:
@@ -311,6 +316,11 @@ class Admin:
             except confluent_kafka.KafkaException as error:
                 raise self._failure(f"{name} could not be {done}", error) from error
         return answers
+
+    def _settle(self, results: Iterable[Any], failure: str) -> None:
+        """Waits until a question is answered. The client library ends it after `timeout_s`; some it forgets."""
+        if futures.wait(results, 2 * self._timeout_s).not_done:
+            raise self._failure(failure, _timed_out())
 
     def _on_error(self, error: Any) -> None:
         if error.name() in TURNED_AWAY:
@@ -342,6 +352,10 @@ class Admin:
 
 
 def _is_outdated(answer: Any) -> bool:
-    """Whether a question failed because leaders have changed. Waits for its answer."""
+    """Whether a question failed because leaders have changed."""
     failure = answer.exception()
     return isinstance(failure, confluent_kafka.KafkaException) and failure.args[0].name() in OUTDATED
+
+
+def _timed_out() -> confluent_kafka.KafkaException:
+    return confluent_kafka.KafkaException(confluent_kafka.KafkaError(confluent_kafka.KafkaError._TIMED_OUT))
