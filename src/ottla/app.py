@@ -40,6 +40,7 @@ from ottla.listeners.retry import Retry
 from ottla.listeners.runner import ListenerRunner
 from ottla.listeners.watch import Watch
 from ottla.middleware.hook import Middleware, around
+from ottla.observability.coming_up import ComingUp
 from ottla.observability.companion import companion_for
 from ottla.observability.health import Health
 from ottla.observability.metrics import Metrics
@@ -104,7 +105,7 @@ class App(AppPatterns, AppListening):
         self._outputs: Outputs | None = None
         self._publisher: Publisher | None = None
         self._runner: ListenerRunner | None = None
-        self._coming_up: asyncio.Task[None] | None = None
+        self._coming_up: ComingUp | None = None
         self._moves: Watch | None = None
         self._watched = False
 
@@ -349,13 +350,12 @@ class App(AppPatterns, AppListening):
     async def running(self) -> AsyncIterator[App]:
         """Runs the app for the length of the block, then stops it within `listener.drain_timeout_s`."""
         await self._start()
-        coming_up = self._coming_up = asyncio.create_task(self._come_up(), name=f"{self.name} coming up")
+        coming_up = self._coming_up = ComingUp(self._come_up(), self.name, "service")
         self._watch()
         try:
             yield self
         finally:
-            coming_up.cancel()
-            await asyncio.gather(coming_up, return_exceptions=True)
+            await coming_up.cancel()
             await self._close()
 
     async def _start(self) -> None:
@@ -455,7 +455,7 @@ class App(AppPatterns, AppListening):
             fatal = self._producer and self._producer.fatal
             return f"the producer cannot go on: {fatal}" if fatal else None
 
-        self.health.watch(lambda: _failure_of(self._coming_up))
+        self.health.watch(lambda: self._coming_up.failure if self._coming_up else None)
         self.health.watch(producer_failure)
         self.health.watch(lambda: self._runner.died if self._runner else None)
         if self._listeners:
@@ -526,9 +526,3 @@ async def _run(hook: Hook) -> None:
         await hook()
     else:
         await asyncio.to_thread(hook)
-
-
-def _failure_of(task: asyncio.Task[None] | None) -> str | None:
-    if task is None or not task.done() or task.cancelled() or task.exception() is None:
-        return None
-    return f"the service could not start: {task.exception()!r}"

@@ -97,8 +97,12 @@ def test_sixteen_clients_on_three_instances_agree_on_ids(broker: Broker, three: 
         results = list(pool.map(work, range(CLIENTS)))
     assert all(result == results[0] for result in results)
     assert len(set(results[0].values())) == 12
-    states = [sorted(map(json.dumps, httpx.get(f"{one.url}/schemas").json())) for one in three]
-    assert states[0] == states[1] == states[2]
+
+    def agreed() -> bool:
+        states = [sorted(map(json.dumps, httpx.get(f"{one.url}/schemas").json())) for one in three]
+        return states[0] == states[1] == states[2]
+
+    wait_until(agreed, what="the same list of schemas on all three")  # lists do not ask for the log's end
 
 
 def test_kill_9_of_instances_during_registrations_loses_no_id_and_reuses_none(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ottla import BrokerUnavailable, KafkaSettings
+from ottla.errors import KafkaError
 from ottla.kafka.admin import Admin
 from ottla.testing import Broker
 
@@ -35,6 +36,21 @@ class _Forgetful:
         return lambda asked, **_: {str(one): Future[Any]() for one in asked}
 
 
+class _Late:
+    """A client of a broker that tells of a new topic when it is asked for the fourth time."""
+
+    def __init__(self, client: Any, topic: str) -> None:
+        self.create_topics = client.create_topics
+        self._client, self._topic, self._asked = client, topic, 0
+
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
+        found = self._client.list_topics(topic, timeout=timeout)
+        self._asked += 1
+        if self._asked < 4:
+            found.topics.pop(self._topic, None)
+        return found
+
+
 @pytest.mark.parametrize("ask", ASKS)
 def test_a_question_that_the_client_forgets_ends_as_one_without_an_answer(embedded_broker: Broker, ask: str) -> None:
     admin = Admin(KafkaSettings(bootstrap_servers=embedded_broker.bootstrap_servers), timeout_s=0.5)
@@ -44,3 +60,17 @@ def test_a_question_that_the_client_forgets_ends_as_one_without_an_answer(embedd
     with pytest.raises(BrokerUnavailable, match="no broker answered"):
         ASKS[ask](admin, topic)
     assert topic in admin.topics()  # the next question goes to another client
+
+
+def test_a_topic_is_known_once_it_has_been_ensured(embedded_broker: Broker) -> None:
+    admin = Admin(KafkaSettings(bootstrap_servers=embedded_broker.bootstrap_servers))
+    topic = f"orders-{uuid.uuid4().hex[:8]}"
+    admin._client = _Late(admin._client, topic)
+    assert admin.ensure_topics({topic: 3}) == [topic]
+    assert admin.partitions([topic]) == {topic: 3}
+
+
+def test_a_topic_that_is_not_there_is_named(embedded_broker: Broker) -> None:
+    admin = Admin(KafkaSettings(bootstrap_servers=embedded_broker.bootstrap_servers))
+    with pytest.raises(KafkaError, match="topics no-such-topic are not known at 127"):
+        admin.partitions(["no-such-topic"])

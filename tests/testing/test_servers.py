@@ -24,6 +24,11 @@ def test_a_free_port_can_be_listened_on() -> None:
         server.listen()
 
 
+def test_ports_for_several_listeners_are_different() -> None:
+    ports = [free_port() for _ in range(500)]
+    assert len(set(ports)) == 500
+
+
 def test_a_broker_serves_within_its_context_only() -> None:
     with EmbeddedBroker() as broker:
         assert broker.bootstrap_servers == f"{HOST}:{broker.port}"

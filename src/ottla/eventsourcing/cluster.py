@@ -70,7 +70,7 @@ class Cluster:
         commands, events = named(aggregate.command_topic), named(aggregate.event_topic)
         if self._settings.create_topics:
             self._admin.ensure_topics({commands: self._settings.topic_partitions})
-            count = self._admin.topics(internal=True)[commands]
+            count = self._admin.partitions([commands])[commands]
             if self._admin.ensure_topics({events: count}, config=EVENT_TOPIC):
                 log.info("created topic %s, which keeps its records for good", events)
         known = self._admin.topics(internal=True)

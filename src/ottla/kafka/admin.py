@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping
 from concurrent import futures
 from typing import Any, cast
 
@@ -19,6 +20,9 @@ OUTDATED = frozenset({"FENCED_LEADER_EPOCH", "UNKNOWN_LEADER_EPOCH", "NOT_LEADER
 
 TURNED_AWAY = frozenset({"_AUTHENTICATION", "_SSL"})
 """Why a broker that is there does not let us in. The client library goes on trying, and times out."""
+
+AGAIN_S = 0.05
+"""Between two looks at whether a new topic is known."""
 
 rd = cast(Any, untyped_admin)  # the library's admin module exports its names without types
 
@@ -115,7 +119,10 @@ class Admin:
         replication: int | None = None,
         config: Mapping[str, str] | None = None,
     ) -> list[str]:
-        """Creates those of `topics` (name to partition count) that do not exist. Returns the names it created."""
+        """Creates those of `topics` (name to partition count) that do not exist, and waits until they are known.
+
+        Returns the names it created.
+        """
         existing = self.topics(internal=True)
         missing = {name: count for name, count in topics.items() if name not in existing}
         if not missing:
@@ -138,7 +145,16 @@ class Admin:
                 # Two services that start together both find it missing; one of them is first.
                 if error.args[0].code() != confluent_kafka.KafkaError.TOPIC_ALREADY_EXISTS:
                     raise self._failure(f"topic {name} could not be created", error) from error
+        self._wait_until_known(missing)
         return created
+
+    def partitions(self, topics: Collection[str]) -> dict[str, int]:
+        """Topic to partition count; one that is not there is a KafkaError."""
+        known = self.topics(internal=True)
+        found = {topic: known[topic] for topic in topics if topic in known}
+        if missing := sorted(set(topics) - found.keys()):
+            raise KafkaError(f"topics {', '.join(missing)} are not known at {self._settings.bootstrap_servers}")
+        return found
 
     def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """The offset after the last record of each (topic, partition), committed or not."""
@@ -291,6 +307,20 @@ class Admin:
             return self._client.list_topics(topic, timeout=self._timeout_s)
         except confluent_kafka.KafkaException as error:
             raise self._failure("the cluster did not describe itself", error) from error
+
+    def _wait_until_known(self, topics: Collection[str]) -> None:
+        """What a controller has created, brokers tell of a moment later."""
+        until = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                self.partitions(topics)
+                return
+            except BrokerUnavailable:
+                raise
+            except KafkaError:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(AGAIN_S)
 
     def _offsets(self, wanted: dict[tuple[str, int], Any]) -> dict[tuple[str, int], int]:
         if not wanted:

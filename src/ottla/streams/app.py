@@ -11,8 +11,9 @@ from typing import Any, Literal, Protocol
 
 from msgspec.structs import replace
 
-from ottla.errors import BrokerUnavailable, ConfigurationError, KafkaError, OttlaError, RegistryError
+from ottla.errors import BrokerUnavailable, ConfigurationError, KafkaError, RegistryError
 from ottla.kafka.admin import Admin
+from ottla.observability.coming_up import ComingUp
 from ottla.observability.health import Health
 from ottla.observability.metrics import Metrics
 from ottla.observability.routes import routes
@@ -87,7 +88,7 @@ class StreamsApp:
         self._log = logging.getLogger(f"ottla.{name}")
         self._instance: Instance | None = None
         self._counts = Counts()
-        self._coming_up: asyncio.Task[None] | None = None
+        self._coming_up: ComingUp | None = None
         self._watched = False
         self._registry: Any = None
         self._codecs: Codecs | None = None
@@ -164,13 +165,12 @@ class StreamsApp:
         )
         self._codecs = Codecs(serializer, Deserializer(registry))
         self.health.raise_condition("start", "starting")
-        coming_up = self._coming_up = asyncio.create_task(self._come_up(), name=f"{self.name} coming up")
+        coming_up = self._coming_up = ComingUp(self._come_up(), self.name, "application")
         self._watch()
         try:
             yield self
         finally:
-            coming_up.cancel()
-            await asyncio.gather(coming_up, return_exceptions=True)
+            await coming_up.cancel()
             await self._close()
 
     async def _come_up(self) -> None:
@@ -243,7 +243,7 @@ class StreamsApp:
         if self._watched:
             return
         self._watched = True
-        self.health.watch(lambda: _failure_of(self._coming_up))
+        self.health.watch(lambda: self._coming_up.failure if self._coming_up else None)
         self.health.watch(lambda: self._instance.died if self._instance else None)
         self.metrics.registry.register(SampleCollector(self.name, self._samples))
 
@@ -270,10 +270,3 @@ class _Told:
 
     def clear_condition(self, name: str) -> None:
         self._health.clear_condition(name)
-
-
-def _failure_of(task: asyncio.Task[None] | None) -> str | None:
-    if task is None or not task.done() or task.cancelled() or task.exception() is None:
-        return None
-    error = task.exception()
-    return f"the application could not start: {error if isinstance(error, OttlaError) else repr(error)}"

@@ -7,7 +7,9 @@ import re
 import signal
 import socket
 import tempfile
+import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -23,21 +25,34 @@ HOST = "127.0.0.1"
 # Below the range from which Linux (32768) and macOS (49152) take the ports of outgoing connections: while a killed
 # server is down, no client's connection can sit on its port, and no client can connect to itself.
 _PORTS = range(20000, 32000)
+_given: deque[int] = deque(maxlen=1000)
+_choosing = threading.Lock()
 _PORT_TAKEN = re.compile(r"already in use|BindException|EADDRINUSE")
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nothing listens on now, chosen so that it is likely to stay so."""
-    for port in random.sample(_PORTS, 200):
-        with socket.socket() as probe:
-            # Servers set it too; without it a port with connections in TIME_WAIT would look taken.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
+    """A TCP port on loopback that nothing listens on now, chosen so that it is likely to stay so.
+
+    A process is not given one that it was given lately: a server with several listeners asks for all their ports before
+    it listens on one.
+    """
+    with _choosing:
+        for port in random.sample(_PORTS, len(_PORTS)):
+            if port not in _given and _is_free(port):
+                _given.append(port)
+                return port
     raise ServerFailed(f"no free port found between {_PORTS.start} and {_PORTS.stop} on {HOST}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # Servers set it too; without it a port with connections in TIME_WAIT would look taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
 
 
 class Server(ABC):

@@ -66,10 +66,10 @@ def _outer_topics(topology: Topology, settings: KafkaSettings, admin: Admin, han
         topology.physical(topic) for sub in topology.subtopologies for topic in sub.sink_topics if topic not in own
     }
     created = admin.ensure_topics(dict.fromkeys(sorted(wanted | sinks), settings.topic_partitions))
-    existing = admin.topics(internal=True)
-    # A dead letter goes to the partition of the same number.
     buried = wanted if handlers.production in ("continue", "fail") else wanted | sinks
-    created += admin.ensure_topics({handlers.dead_letter_topic(topic): existing[topic] for topic in sorted(buried)})
+    # A dead letter goes to the partition of the same number.
+    counts = admin.partitions(sorted(buried))
+    created += admin.ensure_topics({handlers.dead_letter_topic(topic): count for topic, count in counts.items()})
     if created:
         log.info("created topics %s", ", ".join(created))
 
