@@ -29,7 +29,7 @@ MakeTask = Callable[[TaskId, Callable[[StoreSpec], BytesStore]], Task]
 class State(enum.Enum):
     """What a task is waiting for."""
 
-    CLAIMING = "its folder (another process on this machine may still have it)"
+    CLAIMING = "its stores to open (another process on this machine may still have its folder)"
     OPEN = "its turn to be restored"
     RESTORING = "its state"
     RUNNING = "records"
