@@ -322,7 +322,7 @@ def test_without_a_sync_per_answer_records_are_visible_at_once(tmp_path: Path, f
 def test_retention_runs_by_itself_and_survives_a_restart(tmp_path: Path) -> None:
     with RunningBroker(tmp_path, retention_check_interval_ms=20) as broker:
         client = broker.connect()
-        client.create("t", retention_ms="1", internal_segment_bytes="14")
+        client.create("t", retention_ms="1", internal_segment_bytes="100")
         for _ in range(3):
             client.produce("t", batch([b"a"]))
         while client.fetch("t", 3)["log_start_offset"] < 3:

@@ -15,7 +15,7 @@ from tests.contracts.asking import Asking
 from tests.contracts.clients import create_topic, end_offset, produce, read_partition, values
 from tests.contracts.differences import known_difference, no_zstd
 from tests.contracts.transactor import Transactor
-from tests.contracts.wire import MESSAGE_TOO_LARGE, Connection, init_producer_id
+from tests.contracts.wire import MESSAGE_TOO_LARGE, NONE, RECORD_LIST_TOO_LARGE, Connection, init_producer_id
 from tests.contracts.wire import produce as produce_batch
 
 CODECS = {"uncompressed": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -109,3 +109,12 @@ def test_a_transaction_is_compressed_anew(asking: Asking, broker: Broker, topic_
 def test_what_is_too_large_uncompressed_is_refused(broker: Broker, connection: Connection, topic_name: str) -> None:
     create_topic(broker, topic_name, compression_type="uncompressed", max_message_bytes="2000")
     assert produce_batch(connection, topic_name, batch([bytes(3000)], codec=1)).error == MESSAGE_TOO_LARGE
+
+
+def test_what_counts_against_the_size_of_a_segment_is_what_is_kept(
+    broker: Broker, connection: Connection, topic_name: str
+) -> None:
+    create_topic(broker, topic_name, compression_type="uncompressed", internal_segment_bytes="2000")
+    assert produce_batch(connection, topic_name, batch([bytes(3000)], codec=1)).error == RECORD_LIST_TOO_LARGE
+    create_topic(broker, f"{topic_name}-gzip", compression_type="gzip", internal_segment_bytes="2000")
+    assert produce_batch(connection, f"{topic_name}-gzip", batch([bytes(3000)])).error == NONE

@@ -106,6 +106,18 @@ def test_a_record_larger_than_the_topic_allows_is_refused(broker: Broker, topic_
     assert end_offset(broker, topic_name) == 0
 
 
+def test_records_that_are_larger_than_a_segment_may_become_are_refused(broker: Broker, topic_name: str) -> None:
+    create_topic(broker, topic_name, segment_bytes=str(1 << 20), max_message_bytes="5000000")
+    client = producer(broker, message_max_bytes=4_000_000)
+    fits = os.urandom((1 << 20) - 200)
+    send(broker, topic_name, fits, client=client)
+    with pytest.raises(KafkaException) as failure:
+        send(broker, topic_name, os.urandom(1 << 20), client=client)
+    assert error_code(failure.value) == KafkaError.RECORD_LIST_TOO_LARGE
+    assert values(read_partition(broker, topic_name, 1)) == [fits]
+    assert end_offset(broker, topic_name) == 1
+
+
 def test_a_record_larger_than_kafkas_default_is_refused(broker: Broker, topic: str) -> None:
     with pytest.raises(KafkaException) as failure:
         send(broker, topic, os.urandom(1_100_000), client=producer(broker, message_max_bytes=3_000_000))

@@ -2,9 +2,10 @@
 
 One batch per partition and request, as every client sends it. The batch stays opaque: its header and CRC are checked,
 its offset and leader epoch are patched in place. Checked, with Kafka's answers: CRC (CORRUPT_MESSAGE), length,
-magic, base offset and counts (INVALID_RECORD), max.message.bytes (MESSAGE_TOO_LARGE), timestamps ahead of the clock by
-more than the topic allows (INVALID_TIMESTAMP), sequence and epoch of idempotent producers (45, 47), a record without
-key on a compacted topic (INVALID_RECORD, where the codec can be opened here), an unknown topic or id.
+magic, base offset and counts (INVALID_RECORD), max.message.bytes (MESSAGE_TOO_LARGE), segment.bytes as it will be
+stored (RECORD_LIST_TOO_LARGE), timestamps ahead of the clock by more than the topic allows (INVALID_TIMESTAMP),
+sequence and epoch of idempotent producers (45, 47), a record without key on a compacted topic (INVALID_RECORD, where
+the codec can be opened here), an unknown topic or id.
 
 acks=0 gets no reply; a refused batch closes the connection. acks=1 and acks=all are answered once the batch is as
 durable as the broker's flush policy promises; with one node they mean the same. A failed write is KAFKA_STORAGE_ERROR,
@@ -143,6 +144,9 @@ def _append(
         config = topic.config
         if config.codec is not None and config.codec != header.codec:
             header, body = _recompressed(topic, header, part["records"])
+        if header.size > config.segment_bytes:
+            message = f"a batch of {header.size} bytes, segment.bytes of the topic is {config.segment_bytes}"
+            raise Refused(ErrorCode.RECORD_LIST_TOO_LARGE, message)
         appended = log.append(
             header,
             body,
