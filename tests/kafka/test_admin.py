@@ -70,6 +70,14 @@ def test_a_topic_is_known_once_it_has_been_ensured(embedded_broker: Broker) -> N
     assert admin.partitions([topic]) == {topic: 3}
 
 
+def test_a_topic_is_known_once_it_has_been_created(embedded_broker: Broker) -> None:
+    admin = Admin(KafkaSettings(bootstrap_servers=embedded_broker.bootstrap_servers))
+    topic = f"orders-{uuid.uuid4().hex[:8]}"
+    admin._client = _Late(admin._client, topic)
+    admin.create_topic(topic, 3)
+    assert admin.partitions([topic]) == {topic: 3}
+
+
 def test_a_topic_that_is_not_there_is_named(embedded_broker: Broker) -> None:
     admin = Admin(KafkaSettings(bootstrap_servers=embedded_broker.bootstrap_servers))
     with pytest.raises(KafkaError, match="topics no-such-topic are not known at 127"):

@@ -166,7 +166,7 @@ class Admin:
         return self._offsets({place: rd.OffsetSpec.for_timestamp(time_ms)})[place]
 
     def create_topic(self, name: str, partitions: int, *, config: Mapping[str, str] | None = None) -> None:
-        """Creates one topic; an existing one is a KafkaError."""
+        """Creates one topic and waits until it is known; an existing one is a KafkaError."""
         topic = rd.NewTopic(
             name,
             num_partitions=partitions,
@@ -174,6 +174,7 @@ class Admin:
             config=dict(config or {}),
         )
         self._wait(self._client.create_topics([topic], request_timeout=self._timeout_s), "created")
+        self._wait_until_known([name])
 
     def delete_topics(self, names: Iterable[str]) -> None:
         self._wait(self._client.delete_topics(list(names), request_timeout=self._timeout_s), "deleted")

@@ -126,6 +126,7 @@ class Load:
     def _clients(self, address: str, rounds: int, seconds: float) -> None:
         self._admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
         settings = {"bootstrap.servers": address, "log_level": 0, "linger.ms": 0, "enable.idempotence": True}
+        settings["batch.size"] = 4000  # a batch must fit into a segment
         self._producer = Producer(settings)
         self._crowd = [Producer(settings) for _ in range(6)]
         self._transactional = Producer({**settings, "transactional.id": "tx"})
