@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import struct
+import time
 from collections.abc import Sequence
 
 from ottla.broker.log.batch import CRC_FROM, HEADER, BatchHeader, crc_of, read_header
 
-T0 = 1_700_000_000_000  # the timestamp of first records, ms
+T0 = time.time_ns() // 1_000_000 - 3_600_000  # of first records; retention takes far older ones
 
 
 def varint(value: int) -> bytes:

@@ -31,7 +31,11 @@ def log(tmp_path: Path) -> PartitionLog:
     return log
 
 
-@pytest.mark.parametrize(("asked", "offset"), [(0, 0), (T0, 0), (T0 + 1, 1), (T0 + 30, 3), (T0 + 55, 6), (T0 + 80, 8)])
+@pytest.mark.parametrize(
+    ("asked", "offset"),
+    [(0, 0), (T0, 0), (T0 + 1, 1), (T0 + 30, 3), (T0 + 55, 6), (T0 + 80, 8)],
+    ids=["zero", "first", "between", "another batch", "another segment", "last"],
+)
 def test_the_first_record_at_or_after_a_time_is_found(log: PartitionLog, asked: int, offset: int) -> None:
     assert lookup.first_at_or_after(log, asked) == (T0 + 10 * offset, offset)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AsyncExitStack
 
 from ottla.kafka.producer import Producer
@@ -83,9 +84,10 @@ async def test_records_of_several_topics_come_by_the_times_they_bear_themselves(
     stage, other = local_stage, f"{local_stage.setup.source}-other"
     stage.admin.ensure_topics({other: 3})
     builder = StreamsBuilder()
+    begun_ms = int(time.time() * 1000)  # recent: retention of the output would take what is older than a week
 
     def time_of(record: Record[str, str], _: int) -> int:
-        return int(record.value)
+        return begun_ms + int(record.value)
 
     odd, even = (builder.stream(topic, key=str, value=str, timestamp=time_of) for topic in (stage.setup.source, other))
     odd.merge(even).to(stage.setup.sink)
