@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ottla.errors import ServerFailed
 from ottla.testing.kafka_controller import KafkaController
 from ottla.testing.kafka_home import KafkaHome, format_storage, write_log4j
+from ottla.testing.presence import wait_until_told
 from ottla.testing.process import ServerProcess, run_command
 from ottla.testing.server import HOST, Broker, free_port
 
@@ -123,6 +125,9 @@ class RealKafka(Broker):
         command = self.home.command("kafka.Kafka", str(configuration), heap=self._heap, log4j=log4j)
         process = ServerProcess(f"{self.name} {self.version}", run_command(*command), log=log)
         process.wait_for_line(_READY, self.start_timeout_s)
+        if not wait_until_told(self.bootstrap_servers, self.start_timeout_s, lambda: process.alive):
+            process.kill()
+            raise ServerFailed(f"{self.name} has started, but tells of no broker:\n{self.log_tail()}")
         return process
 
     def _write_configuration(self) -> Path:
